@@ -26,9 +26,8 @@ from runtime.build.builder import build
 from runtime.build.observer import BuildObserver
 from runtime.build.plan import BuildPlan, Step
 from runtime.errors import BuildError, RuntimeFailure
-from runtime.oci.digest import Digest
 from runtime.state_dir import StateDir
-from runtime.store.records import Layer
+from runtime.store.records import Layer, layer_rows, layers_from_rows
 from runtime.store.scratch import make_place
 from runtime.store.store import Store
 
@@ -81,13 +80,13 @@ class EventWriter:
             file.write(line.encode())
 
     def step_cached(self, step: Step, layers: tuple[Layer, ...]) -> None:
-        self.write("cached", step=self._numbers[step], layers=_documents(layers))
+        self.write("cached", step=self._numbers[step], layers=layer_rows(layers))
 
     def step_started(self, step: Step) -> None:
         self.write("started", step=self._numbers[step])
 
     def step_built(self, step: Step, layers: tuple[Layer, ...], seconds: float) -> None:
-        self.write("built", step=self._numbers[step], layers=_documents(layers), seconds=seconds)
+        self.write("built", step=self._numbers[step], layers=layer_rows(layers), seconds=seconds)
 
     def download(self, label: str, done_bytes: int, total_bytes: int | None) -> None:
         now = time.monotonic()
@@ -116,11 +115,11 @@ class EventReader:
             event = json.loads(line)
             match event["event"]:
                 case "cached":
-                    observer.step_cached(self._steps[event["step"]], _layers(event["layers"]))
+                    observer.step_cached(self._steps[event["step"]], layers_from_rows(event["layers"]))
                 case "started":
                     observer.step_started(self._steps[event["step"]])
                 case "built":
-                    observer.step_built(self._steps[event["step"]], _layers(event["layers"]), event["seconds"])
+                    observer.step_built(self._steps[event["step"]], layers_from_rows(event["layers"]), event["seconds"])
                 case "download":
                     observer.download(event["label"], event["done"], event["total"])
                 case "message":
@@ -133,11 +132,3 @@ class EventReader:
                     error = ConfigError if event["error"] == ConfigError.__name__ else BuildError
                     raise error(event["message"], hint=event["hint"])
         return False
-
-
-def _documents(layers: tuple[Layer, ...]) -> list[list[Any]]:
-    return [[layer.diff_id, layer.key, layer.size_bytes, layer.label] for layer in layers]
-
-
-def _layers(documents: list[list[Any]]) -> tuple[Layer, ...]:
-    return tuple(Layer(Digest(diff_id), Digest(key), size, label) for diff_id, key, size, label in documents)

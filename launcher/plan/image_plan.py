@@ -101,7 +101,7 @@ def _python_steps(base: Base, lock: Lock | None, code: CodeInImage | None) -> li
 
 def _built_on(base: Base, wheel: LockedWheel) -> str:
     """What a build on *base* may use of it. A tree is built for this project alone, so its compiler and libraries count, too."""
-    if wheel.is_git or wheel.directory is not None:
+    if wheel.is_tree:
         stages = stage_digests(BuildPlan(base.steps, ImageConfig(), stages=base.stages))
         return digest_json([own_fields(step, stages) for step in base.steps])
     return base.digest if base.has_own_python else ""

@@ -76,6 +76,12 @@ class LockedWheel:
         return place[2:] or "." if place.startswith("./") else None
 
     @property
+    def exact(self) -> str:
+        """The requirement that only this file meets: `==2.13.0` would be `2.13.0+cpu` as well (PEP 440), and uv would try that
+        first where a find-links directory has it."""
+        return f"{self.name} @ {self.url}" if self.url else f"{self.name}==={self.version}"
+
+    @property
     def requirement(self) -> str:
         """As a requirements file has it, without hashes."""
         if self.url is not None and (self.is_editable or self.directory is not None):

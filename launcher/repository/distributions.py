@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-DISTRIBUTIONS = {
-    name: name
-    for name in (
-        *("accelerate", "albumentations", "bitsandbytes", "catboost", "datasets", "deepspeed", "diffusers", "einops", "evaluate"),
-        *("fire", "flax", "ftfy", "gensim", "gym", "gymnasium", "h5py", "imageio", "jax", "joblib", "jsonargparse", "keras"),
-        *("lightgbm", "lightning", "loguru", "matplotlib", "mlflow", "networkx", "nltk", "numba", "numpy", "omegaconf", "optax"),
-        *("optuna", "pandas", "peft", "plotly", "polars", "psutil", "pyarrow", "pydantic", "regex", "requests", "rich"),
-        *(
-            "safetensors",
-            "sacrebleu",
-            "scipy",
-            "seaborn",
-            "sentencepiece",
-            "sentence_transformers",
-            "shap",
-            "spacy",
-            "statsmodels",
-        ),
-        *("autograd", "cloudpickle", "click", "colorama", "cvxopt", "cvxpy", "dask", "dill", "gdown", "gpytorch", "hyperopt"),
-        *("librosa", "mpi4py", "numpyro", "openai", "pygame", "ray", "replicate", "skorch", "soundfile", "stable_baselines3"),
-        *("tabulate", "tensorly", "termcolor", "torchdiffeq", "torchsde", "tyro"),
-        *("sympy", "tensorboard", "tensorboardX", "tensorflow", "tiktoken", "timm", "tokenizers", "torch", "torchaudio"),
-        "typing_extensions",
-        *("torchmetrics", "torchvision", "tqdm", "transformers", "trl", "typer", "wandb", "xgboost", "yacs", "torch_geometric"),
-    )
-} | {
+_OF_ONE_NAME = """
+accelerate albumentations autograd bitsandbytes catboost click cloudpickle colorama cvxopt cvxpy dask datasets deepspeed
+diffusers dill einops evaluate fire flax ftfy gdown gensim gpytorch gym gymnasium h5py hyperopt imageio jax joblib
+jsonargparse keras librosa lightgbm lightning loguru matplotlib mlflow mpi4py networkx nltk numba numpy numpyro omegaconf
+openai optax optuna pandas peft plotly polars psutil pyarrow pydantic pygame ray regex replicate requests rich sacrebleu
+safetensors scipy seaborn sentence_transformers sentencepiece shap skorch soundfile spacy stable_baselines3 statsmodels sympy
+tabulate tensorboard tensorboardX tensorflow tensorly termcolor tiktoken timm tokenizers torch torch_geometric torchaudio
+torchdiffeq torchmetrics torchsde torchvision tqdm transformers trl typer typing_extensions tyro wandb xgboost yacs
+"""
+DISTRIBUTIONS = {name: name for name in _OF_ONE_NAME.split()} | {
     "absl": "absl-py",
     "attr": "attrs",
     "bs4": "beautifulsoup4",

@@ -219,8 +219,7 @@ def _guessed(tree: SourceTree, imports: Imports | None) -> tuple[list[str], str]
         if found:
             words = [word for word in found[1].split() if _PLAIN_REQUIREMENT.fullmatch(word) and not tree.is_local(word, path)]
             if words:
-                line = tree.text(path)[: found.start(1)].count("\n") + 1
-                return words, f"{path}:{line} installs them"
+                return words, f"{tree.place(path, found.start(1))} installs them"
     if imports is None:
         return [], ""
     return imports.distributions()[0], _FROM_IMPORTS
@@ -255,9 +254,8 @@ def _add_build_arguments(tree: SourceTree, environment: Environment, dockerfile:
 def _build_arguments(tree: SourceTree, name: str) -> Iterator[tuple[str, str]]:
     """What is written as `--build-arg name=…`, and where."""
     for path in filter(_BUILD_FILES.fullmatch, tree.files):
-        text = tree.text(path)
-        for found in re.finditer(rf"--build-arg[= ]\s*[\"']?{name}=([^\s\"'`]+)", text):
-            yield found[1], f"{path}:{text[: found.start()].count(chr(10)) + 1}"
+        for found in re.finditer(rf"--build-arg[= ]\s*[\"']?{name}=([^\s\"'`]+)", tree.text(path)):
+            yield found[1], tree.place(path, found.start())
 
 
 def _add_cog(tree: SourceTree, environment: Environment) -> None:

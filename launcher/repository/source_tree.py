@@ -66,6 +66,10 @@ class SourceTree:
     def shell_scripts(self) -> tuple[str, ...]:
         return tuple(sorted((path for path in self.files if path.endswith((".sh", ".bash"))), key=lambda path: path.count("/")))
 
+    def place(self, path: str, at: int) -> str:
+        """`FILE:LINE` of the character *at* of the text of *path*."""
+        return f"{path}:{self.text(path)[:at].count(chr(10)) + 1}"
+
     def module_in(self, place: str, name: str) -> str | None:
         """The file of the module *name*, looked for in the directory *place*."""
         below = os.path.join(place, name.replace(".", "/"))

@@ -92,9 +92,8 @@ def _private_index(tree: SourceTree, stated: str | list[str]) -> str | None:
 def _first(tree: SourceTree, files: tuple[str, ...], pattern: re.Pattern[str]) -> str | None:
     """`FILE:LINE` of the first place that fits."""
     for path in files:
-        text = tree.text(path)
-        if found := pattern.search(text):
-            return f"{path}:{text[: found.start()].count(chr(10)) + 1}"
+        if found := pattern.search(tree.text(path)):
+            return tree.place(path, found.start())
     return None
 
 

@@ -99,7 +99,10 @@ def _entry(block: bytes, kind: bytes, records: Records, long: tuple[bytes | None
     if kind == FILE and name.endswith(b"/"):
         kind = DIRECTORY
     if size and kind != FILE:
-        raise _content_of_none(size, kind, name)
+        # Some writers give a hard link the size of its file, without content; directories may have one from the file system.
+        # Readers disagree on whether data follows, so an archive can hide entries in it.
+        shown = name.decode("utf-8", "backslashreplace")
+        raise BadContent(f"tar entry `{shown}` of type {kind!r} claims {size} bytes of content")
     return Header(
         name,
         kind,
@@ -130,13 +133,6 @@ def _xattrs(extended: dict[bytes, bytes]) -> tuple[tuple[str, bytes], ...]:
         if keyword.startswith(_XATTR)
     ]
     return tuple(sorted(found))
-
-
-def _content_of_none(size: int, kind: bytes, name: bytes) -> BadContent:
-    # Some writers give a hard link the size of its file, without content; directories may have one from the file system.
-    # Readers disagree on whether data follows, so an archive can hide entries in it.
-    shown = name.decode("utf-8", "backslashreplace")
-    return BadContent(f"tar entry `{shown}` of type {kind!r} claims {size} bytes of content")
 
 
 def _decimal(extended: dict[bytes, bytes], keyword: bytes, otherwise: int, *, negative: bool = False) -> int:

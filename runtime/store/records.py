@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from runtime.errors import StoreError
@@ -60,6 +61,16 @@ def layer_from(record: dict[str, Any], key: Digest) -> Layer | None:
         return None
 
 
+def layer_rows(layers: Iterable[Layer]) -> list[list[Any]]:
+    """*layers* as JSON data."""
+    return [[layer.diff_id, layer.key, layer.size_bytes, layer.label] for layer in layers]
+
+
+def layers_from_rows(rows: Iterable[list[Any]]) -> tuple[Layer, ...]:
+    """The layers of which `layer_rows` made *rows*."""
+    return tuple(Layer(Digest(diff_id), Digest(key), size, label) for diff_id, key, size, label in rows)
+
+
 def image_record(image: Image) -> dict[str, Any]:
     """*image* as it is kept, without its names."""
     return {
@@ -67,15 +78,15 @@ def image_record(image: Image) -> dict[str, Any]:
         "manifest": image.manifest,
         "created_at": image.created_at,
         "groups": image.groups,
-        "layers": [[layer.diff_id, layer.key, layer.size_bytes, layer.label] for layer in image.layers],
+        "layers": layer_rows(image.layers),
     }
 
 
 def image_from(record: dict[str, Any], digest: Digest) -> Image:
     """The image of *record*. Raises StoreError when that is damaged."""
     try:
-        layers = tuple(Layer(Digest(diff_id), Digest(key), size, label) for diff_id, key, size, label in record["layers"])
         groups = tuple(tuple(group) for group in record["groups"])
+        layers = layers_from_rows(record["layers"])
         return Image(digest, record["config"], layers, (), record["created_at"], record["manifest"], groups)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(

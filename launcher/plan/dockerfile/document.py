@@ -58,7 +58,6 @@ class Instruction:
     text: str
     """The whole instruction on one line: continuations joined, comments gone, heredocs not in it."""
     heredocs: tuple[Heredoc, ...]
-    line: int
     origin: Origin
 
     def flag(self, name: str) -> str | None:
@@ -91,7 +90,6 @@ class Stage:
     name: str | None
     """In small letters."""
     platform: str | None
-    line: int
     instructions: tuple[Instruction, ...]
     origin: Origin
     text: str = ""

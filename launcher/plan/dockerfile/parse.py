@@ -65,7 +65,7 @@ def _instruction(lines: LogicalLines, line: LogicalLine, warnings: list[ParseWar
     if line.empty_continuation is not None:
         warnings.append(ParseWarning("an empty line inside a continued instruction", lines.origin(line.empty_continuation)))
     text = strip(line.text)
-    instruction, holder = _read(text, line.number, lines.escape, origin, warnings)
+    instruction, holder = _read(text, lines.escape, origin, warnings)
     if holder.keyword not in _WITH_HEREDOCS or holder.form == "exec" or "<<" not in text:
         return instruction
     heredocs = tuple(
@@ -78,7 +78,7 @@ def _instruction(lines: LogicalLines, line: LogicalLine, warnings: list[ParseWar
     return replace(instruction, heredocs=heredocs)
 
 
-def _read(text: str, number: int, escape: str, origin: Origin, warnings: list[ParseWarning]) -> tuple[Instruction, Instruction]:
+def _read(text: str, escape: str, origin: Origin, warnings: list[ParseWarning]) -> tuple[Instruction, Instruction]:
     """One instruction without its heredocs, and the one that heredocs belong to: the trigger in the case of ONBUILD."""
     written, *rest = WHITE_SPACE.split(text, maxsplit=1)
     keyword = written.upper()
@@ -90,14 +90,14 @@ def _read(text: str, number: int, escape: str, origin: Origin, warnings: list[Pa
     if keyword == "ONBUILD":
         if not arguments:
             raise ConfigError("ONBUILD needs an instruction", origin=origin)
-        trigger, _ = _read(arguments, number, escape, origin, warnings)
+        trigger, _ = _read(arguments, escape, origin, warnings)
         if trigger.keyword in _NO_TRIGGERS:
             raise _no_trigger(trigger.keyword, origin)
-        return Instruction(keyword, flags, "plain", (arguments,), text, (), number, origin), trigger
+        return Instruction(keyword, flags, "plain", (arguments,), text, (), origin), trigger
     read = read_arguments(keyword, arguments, escape, origin)
     if read.warning is not None:
         warnings.append(ParseWarning(read.warning, origin))
-    instruction = Instruction(keyword, flags, read.form, read.words, text, (), number, origin)
+    instruction = Instruction(keyword, flags, read.form, read.words, text, (), origin)
     check_instruction(instruction)
     return instruction, instruction
 
@@ -111,7 +111,6 @@ def _stages(instructions: Sequence[Instruction]) -> Iterator[Stage]:
             base=written.words[0],
             name=written.words[2].lower() if len(written.words) == 3 else None,
             platform=written.flag("platform"),
-            line=written.line,
             instructions=tuple(instructions[begin + 1 : end]),
             origin=written.origin,
             text=written.text,

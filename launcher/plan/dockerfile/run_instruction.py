@@ -173,14 +173,10 @@ def mount_of(written: WrittenMount, *, workdir: str, origin: Origin) -> RunMount
     )
 
 
-def _split(value: str) -> list[str]:
-    return next(csv.reader([value]), [])
-
-
 def _read_mount(value: str, words: Words) -> WrittenMount:
     fields: dict[str, str] = {}
     readonly: bool | None = None
-    for text in _split(value):
+    for text in next(csv.reader([value]), []):
         written, equals, content = text.partition("=")
         key = _key(written.lower(), text, words.origin)
         if not equals and key not in _ALONE:

@@ -96,17 +96,14 @@ def copy_text(step: CopyFiles, folder: ContextFolder, stage_name: Callable[[int]
             copied = folder.files(root, files, "files")
             several = single or step.unpack
             sources = [f"{copied}/{path}" for _, path, _, _ in files] if several else [f"{copied}/"]
-            return _text("ADD" if step.unpack else "COPY", _flags(step), sources, _target(step, single))
+            target = step.target if single else step.target.rstrip("/") + "/"
+            return _text("ADD" if step.unpack else "COPY", _flags(step), sources, target)
         case InlineFiles(files=files):
             if not all(_PLAIN_NAME.match(name) for name, _ in files):
                 return None
             copied = folder.texts(files, "texts")
             return _text("COPY", _flags(step), [f"{copied}/{name}" for name, _ in files], step.target)
     return None
-
-
-def _target(step: CopyFiles, single: bool) -> str:
-    return step.target if single else step.target.rstrip("/") + "/"
 
 
 def _flags(step: CopyFiles) -> list[str]:

@@ -54,7 +54,7 @@ def _resolve_added(
     """The files that *requirements* need beside those of *lock*."""
     try:
         # What the code's own packages need is pinned itself.
-        lines = [*(_pin(wheel) for wheel in lock.wheels if wheel.directory is None), *requirements]
+        lines = [*(wheel.exact for wheel in lock.wheels if wheel.directory is None), *requirements]
         request = RequirementRequest(lines, cwd, plan.spec.image.index, _cuda(lock.torch))
         found = resolve(request, BasePython(lock.python, lock.platform), pinning)
     except ConfigError as error:
@@ -65,10 +65,6 @@ def _resolve_added(
         ) from error
     known = {wheel.name for wheel in lock.wheels}
     return tuple(wheel for wheel in found.wheels if wheel.name not in known)
-
-
-def _pin(wheel: LockedWheel) -> str:
-    return f"{wheel.name} @ {wheel.url}" if wheel.url else f"{wheel.name}==={wheel.version}"
 
 
 def _cuda(torch: str | None) -> str | None:

@@ -21,7 +21,7 @@ def refuse_other_files(wheels: Iterable[LockedWheel], texts: Iterable[str]) -> N
         allowed.setdefault(canonicalize_name(name), set()).update(found.lower() for found in _SHA256.findall(rest))
     for wheel in wheels:
         hashes = allowed.get(canonicalize_name(wheel.name))
-        if hashes and not wheel.is_git and wheel.directory is None and wheel.sha256 not in hashes:
+        if hashes and not wheel.is_tree and wheel.sha256 not in hashes:
             raise ConfigError(
                 f"`{wheel.filename}` has sha256 {wheel.sha256}, which is none of the hashes that are required of {wheel.name}",
                 hint="the index has another file than the one that was hashed, or the hashes are those of other platforms",

@@ -71,7 +71,7 @@ def pylock_text(lock: Lock, *, inputs: Digest, addresses: Mapping[str, str]) -> 
         "",
     ]
     for wheel in lock.wheels:
-        if wheel.is_git or wheel.directory is not None:
+        if wheel.is_tree:
             lines += _pylock_tree(wheel)
             continue
         address = wheel.url or addresses.get(wheel.filename)

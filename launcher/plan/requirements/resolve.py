@@ -195,15 +195,8 @@ def torch_backend(cuda: str | None) -> str | None:
 
 
 def requirements_text(wheels: Sequence[LockedWheel]) -> str:
-    """Requirements file syntax: one line for each file, with its hash. `===`, since `==2.13.0` is `2.13.0+cpu` as well (PEP 440),
-    and uv would try that first where a find-links directory has it."""
-    return "".join(
-        f"{wheel.name} @ {wheel.url} --hash=sha256:{wheel.sha256}\n"
-        if wheel.url
-        else f"{wheel.name}==={wheel.version} --hash=sha256:{wheel.sha256}\n"
-        for wheel in wheels
-        if not wheel.is_git and wheel.directory is None
-    )
+    """Requirements file syntax: one line for each file, with its hash."""
+    return "".join(f"{wheel.exact} --hash=sha256:{wheel.sha256}\n" for wheel in wheels if not wheel.is_tree)
 
 
 def wheel_source(lock: Lock, request: RequirementRequest, *, environ: Mapping[str, str] = os.environ) -> WheelSource:

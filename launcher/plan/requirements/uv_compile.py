@@ -96,7 +96,8 @@ class Resolver:
                 if self._bar_other_build(document):
                     continue
                 torch = self._torch_variant(document)
-                chosen = self._choose(document, torch)
+                without = {misfit.wheel.filename for misfit in self.left_out}
+                chosen = choose_files(document, self.target, torch=torch, without=without)
             except ConfigError as error:
                 if not self.left_out:
                     raise
@@ -147,9 +148,6 @@ class Resolver:
             return False
         self.barred.append(f"torch!={version}")
         return True
-
-    def _choose(self, document: Mapping[str, Any], torch: str | None) -> dict[LockedWheel, str]:
-        return choose_files(document, self.target, torch=torch, without={misfit.wheel.filename for misfit in self.left_out})
 
     def _leave_out(self, unfit: Sequence[Misfit], document: Mapping[str, Any]) -> None:
         """Bar the files of *unfit*; and their versions, where *document* has no other wheel of them."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from runtime.build.copy.copy_placement import Placement, content_key
 from runtime.build.copy.copy_sources import Content, InContext, InStore, InText, changed_error
 from runtime.errors import BadContent, StoreError
-from runtime.layer.archive import EntryRead, TreeDigest, digest_entries, is_small
+from runtime.layer.archive import EntryRead, digest_entries, is_small
 from runtime.layer.file_copy import copy_hashed
 from runtime.layer.in_order import in_order
 from runtime.layer.tree import Tree, TreeEntry
@@ -47,13 +47,10 @@ def write_layer(tree: Tree, contents: Mapping[str, Content], *, key: Digest, sto
     with store.staging() as staging:
         root = staging / "root"
         root.mkdir()
-        layer = store.publish(key, root, _written(tree, contents, root, files), label=label)
+        written = digest_entries(write_content(tree, contents, root, earlier=files), root)
+        layer = store.publish(key, root, written, label=label)
     store.remember_key(last, layer)
     return layer
-
-
-def _written(tree: Tree, contents: Mapping[str, Content], root: Path, earlier: EarlierFiles | None) -> TreeDigest:
-    return digest_entries(write_content(tree, contents, root, earlier=earlier), root)
 
 
 class EarlierFiles:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from runtime.build.debian.archive_client import ArchiveClient, NotThere, archive_client
-from runtime.build.debian.debian_base import BASE_PACKAGES, interpreter_of
+from runtime.build.debian.debian_base import BASE_PACKAGES
 from runtime.build.debian.index import PackageIndex
 from runtime.build.debian.release import fetch_packages
 from runtime.build.debian.release_signature import archive_keyrings
@@ -25,8 +25,6 @@ from runtime.oci.digest import Digest, digest_bytes
 from runtime.plurals import counted
 from runtime.side_by_side import Stop, side_by_side
 from runtime.store.store import Store
-
-__all__ = ["BASE_PACKAGES", "fetch_index", "interpreter_of", "resolve_base"]
 
 
 def resolve_base(

@@ -22,9 +22,8 @@ from runtime.build.plan import InstallWheel, MakeVenv
 from runtime.build.sources import WheelSource
 from runtime.errors import BuildError, RuntimeFailure
 from runtime.light_dataclasses import dataclass
-from runtime.oci.digest import Digest
 from runtime.store.failures import disk_errors
-from runtime.store.records import Layer
+from runtime.store.records import Layer, layer_rows, layers_from_rows
 from runtime.store.store import Store
 from runtime.whole_file import write_all
 
@@ -46,9 +45,8 @@ class WheelWorker:
     def base_ready(self, base: Sequence[Layer], venv: Layer) -> None:
         """The interpreter is there: *base* (bottom first) holds it, *venv* is the environment's layer."""
         self.told = True
-        message = json.dumps({"base": [_layer_record(layer) for layer in base], "venv": _layer_record(venv)}).encode()
         try:
-            write_all(self.base_fd, message)
+            write_all(self.base_fd, json.dumps(layer_rows([*base, venv])).encode())
         except BrokenPipeError:
             return  # it failed already; `join` tells why
         finally:
@@ -187,8 +185,8 @@ def _install(
             message = _read_all(base_fd)
             if not message:
                 return  # the base failed, or its builder died: nobody waits for us
-            told = json.loads(message)
-            prepared.install([_layer(record) for record in told["base"]], _layer(told["venv"]), venv)
+            *base, made = layers_from_rows(json.loads(message))
+            prepared.install(base, made, venv)
 
 
 class _PipeObserver(NullObserver):
@@ -229,14 +227,6 @@ def _failure(result: dict[str, Any]) -> Exception:
         kind = BuildError
     failure: Exception = kind(result["message"], hint=result["hint"])
     return failure
-
-
-def _layer_record(layer: Layer) -> list[Any]:
-    return [layer.diff_id, layer.key, layer.size_bytes, layer.label]
-
-
-def _layer(record: list[Any]) -> Layer:
-    return Layer(Digest(record[0]), Digest(record[1]), record[2], record[3])
 
 
 def _send(descriptor: int, event: dict[str, Any]) -> None:

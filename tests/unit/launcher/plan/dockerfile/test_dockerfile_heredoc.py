@@ -65,7 +65,7 @@ def test_words_that_begin_none(word: str) -> None:
 
 def test_what_follows_a_heredoc_is_the_next_instruction() -> None:
     (stage,) = parse("FROM a\nRUN <<EOF\n# b\n\nEOF\nUSER me", path="D").stages
-    assert [("RUN", 2), ("USER", 6)] == [(one.keyword, one.line) for one in stage.instructions]
+    assert [("RUN", 2), ("USER", 6)] == [(one.keyword, one.origin.line) for one in stage.instructions]
 
 
 def test_tabs_count_only_where_they_were_not_taken_back() -> None:

@@ -157,7 +157,10 @@ def test_stages_hold_what_stands_between_their_from_lines() -> None:
         ("python:${VERSION}", "build", "$BUILDPLATFORM", 6, ["RUN"]),
         ("scratch", None, None, 9, []),
         ("build", None, None, 10, ["COPY"]),
-    ] == [(one.base, one.name, one.platform, one.line, [each.keyword for each in one.instructions]) for one in dockerfile.stages]
+    ] == [
+        (one.base, one.name, one.platform, one.origin.line, [each.keyword for each in one.instructions])
+        for one in dockerfile.stages
+    ]
     (run,) = dockerfile.stages[0].instructions
     assert (("a   && b",), Origin(file="Dockerfile", line=7)) == (run.words, run.origin)
 

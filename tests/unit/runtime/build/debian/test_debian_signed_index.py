@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.build.debian.locked_debs import interpreter_of, resolve_base
+from runtime.build.debian.debian_base import interpreter_of
+from runtime.build.debian.locked_debs import resolve_base
 from runtime.build.debian.release_signature import SHIPPED_KEYRING, verify_signature
 from runtime.build.sources import DebianSource
 from runtime.errors import BadContent, BuildError
