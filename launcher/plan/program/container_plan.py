@@ -90,10 +90,7 @@ def container_spec(
         gid=gid,
         groups=groups,
         binds=tuple(bind._replace(owner=(uid, gid)) for bind in (*_own_binds(plan, run_dir), *_data_binds(plan))),
-        tmpfs_files=(
-            *(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items()),
-            *notebook_files(plan.argv),
-        ),
+        tmpfs_files=(*_secret_files(secrets), *notebook_files(plan.argv)),
         shm_bytes=shm_share(spec.shm, memory_bytes=plan.memory_bytes, machine=this_machine()),
         limits=Limits(memory_bytes=plan.memory_bytes, cpus=spec.cpus),
         network=network,
@@ -106,19 +103,14 @@ def container_spec(
         rank_grace_s=spec.grace,
         rank_aliases=_rank_aliases(plan),
     )
-    if run_dir.is_dev:
-        from launcher.plan.program.dev_container import to_work_in
+    container = _to_work_in(container, plan, environ) if run_dir.is_dev else with_shown_figures(container, plan.build.steps)
+    return _with_hardware(_with_tasks(container, spec.cluster.mpi), spec.devices, lease)
 
-        container = to_work_in(container, plan, environ)
-    else:
-        container = with_shown_figures(container, plan.build.steps)
-    container = _with_tasks(container, spec.cluster.mpi)
-    if spec.devices:
-        from launcher.plan.gpus.devices import edits_for
-        from runtime.container.device_edits import apply_edits
 
-        container = apply_edits(container, edits_for(spec.devices))
-    return container if lease is None else _with_gpus(container, lease)
+def _to_work_in(container: ContainerSpec, plan: LaunchPlan, environ: Mapping[str, str]) -> ContainerSpec:
+    from launcher.plan.program.dev_container import to_work_in
+
+    return to_work_in(container, plan, environ)
 
 
 def _with_tasks(container: ContainerSpec, mpi: str) -> ContainerSpec:
@@ -128,6 +120,15 @@ def _with_tasks(container: ContainerSpec, mpi: str) -> ContainerSpec:
     return replace(container, awaits_tasks=True, seen_as=(os.geteuid(), os.getegid()) if mpi == "pmix" else None)
 
 
+def _with_hardware(container: ContainerSpec, devices: Sequence[str], lease: LeasedGpus | None) -> ContainerSpec:
+    if devices:
+        from launcher.plan.gpus.devices import edits_for
+        from runtime.container.device_edits import apply_edits
+
+        container = apply_edits(container, edits_for(devices))
+    return container if lease is None else _with_gpus(container, lease)
+
+
 def secret_values(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[str, str]:
     """Values of the secrets *names*, from our environment. They are in no record, only in the container's memory."""
     missing = [name for name in names if name not in environ]
@@ -135,6 +136,10 @@ def secret_values(names: tuple[str, ...], environ: Mapping[str, str]) -> dict[st
         listed = ", ".join(f"`{name}`" for name in missing)
         raise ConfigError(f"secret {listed} is not in the environment", hint=f"`export {missing[0]}=…` before the launch")
     return {name: environ[name] for name in names}
+
+
+def _secret_files(secrets: Mapping[str, str]) -> tuple[TmpfsFile, ...]:
+    return tuple(TmpfsFile(f"{SECRETS}/{name}", value.encode()) for name, value in secrets.items())
 
 
 def network_of(word: str) -> tuple[NetworkMode, str | None]:
