@@ -52,7 +52,6 @@ _HOPE_WITHOUT_CREDENTIALS_S = 60.0
 def send(state: StateDir) -> None:
     """The whole life of the sender: until nothing waits, or nothing that it could send."""
     os.chdir("/")
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
     left: set[str] = set()

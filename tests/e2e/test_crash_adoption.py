@@ -44,6 +44,17 @@ def test_a_killed_fork_server_is_done_without(crashing: Launch) -> None:
     assert ("FINISHED", "completed") == (crashing.record()["status"], crashing.record()["reason"])
 
 
+def test_a_run_that_is_done_without_its_fork_server_can_be_stopped(crashing: Launch) -> None:
+    crashing("build", "experiment=crash", "-q")
+    process = crashing.start("experiment=crash", "tracking=none", "env.PAUSE_S='900'")
+    for pid in eventually(lambda: process_children(process.pid)):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: crashing.record()["status"] == "RUNNING")
+    crashing("stop", crashing.record()["run_id"])
+    process.communicate(timeout=60)
+    assert "stopped" == crashing.record()["reason"]
+
+
 def test_a_killed_init_is_a_lost_run_and_says_why(crashing: Launch) -> None:
     going = Going(crashing, "tracking=none", "env.PAUSE_S='900'")
     os.kill(next(event["init_pid"] for event in going.events() if event["event"] == "started"), signal.SIGKILL)

@@ -45,11 +45,12 @@ def spawn_logged(argv: list[str], log: Path, *passed: tuple[int, int]) -> int:
 
 
 def spawn(argv: list[str], passed: Iterable[tuple[int, int]]) -> int:
-    """Execute *argv* in a session of its own with the descriptors *passed* (ours, its) and our environment. Returns its pid."""
+    """Execute *argv* in a session of its own with the descriptors *passed* (ours, its) and our environment, and no signal
+    blocked, as the caller's may be. Returns its pid."""
     environment_fd = _written_environment()
     try:
         actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in (*passed, (environment_fd, _ENVIRONMENT_FD))]
-        return os.posix_spawn(argv[0], argv, bare_environment(), file_actions=actions, setsid=True)
+        return os.posix_spawn(argv[0], argv, bare_environment(), file_actions=actions, setsid=True, setsigmask=())
     finally:
         os.close(environment_fd)
 
