@@ -161,12 +161,6 @@ def change(name: str, before: str | None, after: str | None) -> str:
     return f"{sign(before, after)} {name} {' → '.join(value for value in (before, after) if value is not None)}".rstrip()
 
 
-def first_few(words: Sequence[str], most: int) -> str:
-    """`a, b, c and 2 more`."""
-    more = len(words) - most
-    return ", ".join(words[:most]) + (f" and {more} more" if more > 0 else "")
-
-
 def sign(before: object, after: object) -> str:
     return "+" if before is None else "-" if after is None else "~"
 

@@ -11,7 +11,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from launcher.cluster.placement.quarantine import remove_superseded
@@ -28,8 +29,6 @@ from runtime.kernel.process_identity import process_started
 from runtime.state_dir import RunDir
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from launcher.run.supervisor.peers import Peers
     from launcher.run.supervisor.run_experiment import Run
 
@@ -48,10 +47,20 @@ def main(run_dir: RunDir, *, close: Callable[[RunDir, Journal, Attempt], None] =
     supervisor.main(run_dir, token=own.placement, joining=_join, close=close, last=lambda: _end(run_dir))
 
 
-def _join(run: Run, number: int) -> AbstractContextManager[Peers | None]:
-    from launcher.cluster.nodes.joined import join
+@contextmanager
+def _join(run: Run, number: int) -> Iterator[Peers | None]:
+    """What attempt *number* has beside its first node: the other nodes, and a task of Slurm's for each rank that speaks MPI."""
+    spec, peers = run.plan.spec, None
+    with ExitStack() as owned:
+        if spec.nodes > 1:
+            from launcher.cluster.nodes.peers import bring_up_peers
 
-    return join(run, number)
+            peers = owned.enter_context(bring_up_peers(run, number))
+        if spec.cluster.mpi != "none":
+            from launcher.cluster.nodes.rank_step import rank_step
+
+            owned.enter_context(rank_step(run.run_dir, mpi=spec.cluster.mpi, nodes=spec.nodes, processes=run.plan.processes))
+        yield peers
 
 
 def _is_ours(run_dir: RunDir, job: str) -> bool:

@@ -246,8 +246,9 @@ def _from_document(document: dict[str, Any]) -> TreeEntry:
     kind = document["type"]
     if kind not in _TYPES:
         raise ValueError(f"unknown entry type `{kind}`")
-    values = {name: document.get(name, default) for name, default in _DEFAULTS}
-    values["xattrs"] = tuple((name, bytes.fromhex(value)) for name, value in document.get("xattrs", {}).items())
-    if (device := values["device"]) is not None:
-        values["device"] = (device[0], device[1])
-    return TreeEntry(document["path"], kind, **values)
+    if "xattrs" in document:
+        document["xattrs"] = tuple((name, bytes.fromhex(value)) for name, value in document["xattrs"].items())
+    if "device" in document:
+        major, minor = document["device"]
+        document["device"] = (major, minor)
+    return TreeEntry(**document)

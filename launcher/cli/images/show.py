@@ -11,7 +11,7 @@ from launcher.cli import render
 from launcher.plan.images.image_facts import image_facts
 from launcher.plan.images.recipe import SBOM
 from runtime.oci.digest import Digest
-from runtime.plurals import counted
+from runtime.plurals import counted, first_few
 from runtime.state_dir import StateDir, state_dir
 from runtime.store.store import Store
 
@@ -65,7 +65,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     width = max((len(render.size(layer["size_bytes"])) for layer in facts["layers"]), default=0)
     for layer in facts["layers"]:
         shared = layer["shared_with"]
-        also = f"  (also in {render.first_few(shared, _MOST_SHOWN)})" if shared else ""
+        also = f"  (also in {first_few(shared, most=_MOST_SHOWN)})" if shared else ""
         yield f"    {layer['diff_id'][7:19]}  {render.size(layer['size_bytes']):>{width}}  {_one_line(layer['label'])}{also}"
 
 
@@ -82,7 +82,7 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _config_rows(facts["config"])
     yield from _places("pulled", facts["pulled"])
     yield from _places("pushed", facts["pushed"])
-    yield "runs", render.first_few([run["run_id"] for run in reversed(facts["runs"])], _MOST_SHOWN)
+    yield "runs", first_few([run["run_id"] for run in reversed(facts["runs"])], most=_MOST_SHOWN)
 
 
 def _places(how: str, places: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:

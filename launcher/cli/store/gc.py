@@ -14,7 +14,7 @@ from launcher.cli import render
 from launcher.cli.command import Options
 from launcher.errors import ConfigError
 from launcher.run.images_in_use import images_in_use
-from runtime.plurals import counted
+from runtime.plurals import counted, first_few
 from runtime.state_dir import state_dir
 from runtime.store.garbage import CacheEntry, Collected, Rules, collect
 from runtime.store.records import Image
@@ -42,7 +42,7 @@ def collect_garbage(options: Options) -> int:
     if gone.over_bytes:
         render.warn(f"{render.size(gone.over_bytes)} more than --max-size are needed by runs, builds, pins or names")
     if gone.only_named and not options.json:
-        names = render.first_few([f"`{image.names[0]}`" for image in gone.only_named], 5)
+        names = first_few([f"`{image.names[0]}`" for image in gone.only_named], most=5)
         render.say(f"{counted(len(gone.only_named), 'image')} only kept by a name: {names}; `--all` takes them too")
     return 1 if gone.over_bytes else 0
 

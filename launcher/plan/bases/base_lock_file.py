@@ -92,11 +92,18 @@ def _head(command: str, base: str) -> list[str]:
     return [f"# Locked by launch; made again by: {command}", f"# {base}", f"# machine: {os.uname().machine}"]
 
 
+def _text_of(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
 def read_base_lock(path: Path, *, suite: str, apt: Sequence[str]) -> BaseLock | None:
     """The lock in *path* for the Debian *suite*; None when there is no such file."""
-    if not path.exists():
+    text = _text_of(path)
+    if text is None:
         return None
-    text = path.read_text(encoding="utf-8")
     header, warning = _header(path, text, kind="suite", base=suite)
     if warning is not None:
         return BaseLock((), (), warning, base_is_current=False, added_is_current=False)
@@ -117,9 +124,9 @@ def read_base_lock(path: Path, *, suite: str, apt: Sequence[str]) -> BaseLock | 
 
 def read_locked_python(path: Path | None, *, wanted: str) -> LockedPython | None:
     """uv's Python *wanted* in the lock *path*; None when that has none, another one, or is not for this machine."""
-    if path is None or not path.exists():
+    text = None if path is None else _text_of(path)
+    if path is None or text is None:
         return None
-    text = path.read_text(encoding="utf-8")
     header = _read_header(text)
     if header.get("machine") != os.uname().machine:
         return None
@@ -136,9 +143,9 @@ def read_locked_python(path: Path | None, *, wanted: str) -> LockedPython | None
 
 def read_image_lock(path: Path, *, reference: str) -> ImageLock | None:
     """The lock in *path* for the image *reference*; None when there is no such file."""
-    if not path.exists():
+    text = _text_of(path)
+    if text is None:
         return None
-    text = path.read_text(encoding="utf-8")
     _, warning = _header(path, text, kind="image", base=reference)
     if warning is not None:
         return ImageLock(None, (warning,))
