@@ -27,7 +27,7 @@ RACERS = 12
 LAUNCHES = int(os.environ.get("LAUNCH_RACE_ROUNDS", "60"))
 WANTED = (1, 1, 1, 2, 2, 4, 4, 8, 0.5, 0.5, 0.25)
 
-pytestmark = [pytest.mark.any_user, pytest.mark.requires("cc")]
+pytestmark = pytest.mark.requires("cc")
 
 
 @pytest.fixture

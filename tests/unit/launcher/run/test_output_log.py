@@ -132,7 +132,6 @@ def test_a_pump_copies_what_there_is_and_ends_with_its_pipes(run_dir: RunDir) ->
         os.close(fd)
 
 
-@pytest.mark.any_user
 def test_writers_that_are_killed_one_after_the_other_lose_no_byte(run_dir: RunDir) -> None:
     (out, out_end), (err, err_end) = os.pipe(), os.pipe()
     lines = [b"%d\n" % number for number in range(20_000)]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from journal_lines import write_event
 from waiting import eventually
 
@@ -61,7 +60,6 @@ def test_a_run_whose_killed_supervisor_keeps_its_lock_a_moment_longer_is_taken_u
     assert [] == run_dir.state.active.runs()
 
 
-@pytest.mark.any_user
 def test_a_run_whose_supervisor_was_killed_while_it_made_a_user_namespace_is_taken_up(run_dir: RunDir) -> None:
     """The child that holds the namespace for it sleeps on, with the lock."""
     have_the_dying_hold(run_dir, by=holder_of_descriptors)

@@ -16,8 +16,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from runtime.build.builder import build
 from runtime.build.cache_key import chain, step_key
 from runtime.build.observer import NullObserver
@@ -85,7 +83,6 @@ def exit_codes(pids: list[int]) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
 
 
-@pytest.mark.any_user
 def test_a_hundred_builds_of_overlapping_plans_make_each_step_once(tmp_path: Path) -> None:
     store = Store(tmp_path / "store").ensure()
     chosen = plans(tmp_path)

@@ -189,7 +189,6 @@ def built_in_a_child(number: int, store: Store, told: Path, gate: tuple[int, int
     return pid
 
 
-@pytest.mark.any_user
 def test_a_hundred_builds_at_once_do_each_step_once(store: Store, tmp_path: Path) -> None:
     told = tmp_path / "told"
     told.mkdir()
