@@ -343,7 +343,13 @@ def _directories(launch: Launch) -> set[Path]:
 
 
 def test_logs_have_every_line_in_order_across_killed_supervisors(launch: Launch) -> None:
-    script = "import os, time\nfor n in range(6000): os.write(1 + n % 2, b'%d\\n' % n); time.sleep(0.001)"
+    script = (
+        "import os, time\n"
+        "n = 0\n"
+        "while n < 6000 or not os.path.exists('/outputs/enough'):\n"
+        "    os.write(1 + n % 2, b'%d\\n' % n); n += 1; time.sleep(0.001)\n"
+        "os.write(1, b'%d\\n' % n)"
+    )
     run = launch("-d", "experiment=probe", "--", "python3", "-c", script).stdout.strip()
     for _ in range(2):
         eventually(lambda: bool(launch("logs", "--tail", "1", run).stdout + launch("logs", "--tail", "1", run).stderr))
@@ -351,12 +357,14 @@ def test_logs_have_every_line_in_order_across_killed_supervisors(launch: Launch)
         kill_supervisor(launch, run)
         time.sleep(0.5)
         eventually(lambda: launch.record(run)["alive"])
+    (Path(launch.record(run)["run_dir"]) / "outputs/enough").touch()
     launch("wait", run)
     argv = launch.argv("logs", run)
     merged = subprocess.run(
         argv, env=launch.env(), cwd=launch.project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
     ).stdout
     numbers = [int(line) for line in merged.split()]
-    assert sorted(numbers) == list(range(6000))
+    assert sorted(numbers) == list(range(len(numbers)))
+    assert len(numbers) > 6000
     misplaced = sum(after != before + 1 for before, after in pairwise(numbers))
-    assert misplaced < 1500, f"{misplaced} lines are not where they belong"
+    assert misplaced < len(numbers) / 4, f"{misplaced} lines are not where they belong"

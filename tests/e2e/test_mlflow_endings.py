@@ -98,7 +98,8 @@ def test_mlflow_has_the_ending(
     logging_launch("experiment=logs", *words, check=code, timeout_s=600)
     known = recorded.run(logging_launch.record()["mlflow_run_id"])
     assert expected == ending(known)
-    assert "loss" in known.metrics
+    # On a busy machine a time limit may come before the first metric.
+    assert "loss" in known.metrics or expected[1] == "timeout"
     assert (expected[1] == "oom") == (
         "at the memory limit of 128 MiB; the peak of all was" in known.tags.get("launch.message", "")
     )

@@ -67,14 +67,15 @@ def test_a_port_is_shown_as_it_is_written(text):
 
 
 def test_tcp_and_udp_may_have_the_same_number():
-    tcp, udp = bind([PublishedPort(80, None, "127.0.0.1"), PublishedPort(80, None, "127.0.0.1", "udp")])
-    with tcp.listener, udp.listener:
+    # An address that nobody else listens at: the number is free there for TCP.
+    (udp,) = bind([PublishedPort(80, None, "127.0.0.83", "udp")])
+    with udp.listener:
         number = udp.listener.getsockname()[1]
-        assert f"127.0.0.1:{number} → 80/udp" == udp.label
-        with pytest.raises(NetworkError, match=f"port {number}/udp of 127.0.0.1 is in use") as refused:
-            bind([PublishedPort(80, number, "127.0.0.1", "udp")])
+        assert f"127.0.0.83:{number} → 80/udp" == udp.label
+        with pytest.raises(NetworkError, match=f"port {number}/udp of 127.0.0.83 is in use") as refused:
+            bind([PublishedPort(80, number, "127.0.0.83", "udp")])
         assert "publish=80/udp" in (refused.value.hint or "")
-        bind([PublishedPort(80, number, "127.0.0.1")])[0].listener.close()
+        bind([PublishedPort(80, number, "127.0.0.83")])[0].listener.close()
 
 
 def test_a_bound_port_says_where_it_is_reached():
