@@ -20,8 +20,8 @@ from launcher.cluster.submission import engine_named, submit
 from launcher.cluster.trials.exchange import request
 from launcher.cluster.trials.worker_pool import pending_workers
 from launcher.errors import LaunchError
+from launcher.journal.placement import Job
 from launcher.journal.run_journal import Follower, read_state
-from launcher.journal.run_state import Job
 from launcher.run.recover import recover
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.tracking.record.run_record import RunRecord, fold

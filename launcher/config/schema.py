@@ -196,6 +196,12 @@ class Dev(Section):
     idle: Duration = _key(
         7200.0, "Time after which it ends when nobody types, reads or computes in it; null never ends it.", "30m"
     )
+    gpu_idle: Duration = _key(
+        None,
+        "Time without use after which its GPUs are given back, where no program has one open; they are asked for again at the "
+        "next use. Null keeps them.",
+        "15m",
+    )
 
 
 class Cluster(Section):

@@ -110,6 +110,7 @@ class Tracking:
 @dataclass(frozen=True, slots=True)
 class Dev:
     idle: float | None = 7200.0
+    gpu_idle: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,17 @@ class Leased(NamedTuple):
         return float(sum(self.shares)) if len(self.shares) == len(self.gpus) else float(len(self.gpus))
 
 
+class GpusAway(NamedTuple):
+    """Nobody used a container to work in, and its GPUs were given back; `leased` follows when it has them again."""
+
+    wait: str | None = None
+    """Once they are asked for again, and taken: what is waited for."""
+
+    @property
+    def words(self) -> str:
+        return self.wait or "its next use, to ask for its GPUs again"
+
+
 class Acquired(NamedTuple):
     """Announced before something is made that outlives a crash (a cgroup, an overlay, ...): undoing it needs no more."""
 
@@ -252,6 +263,7 @@ if TYPE_CHECKING:
         | Queued
         | Waiting
         | Leased
+        | GpusAway
         | Acquired
         | Mlflow
         | Started
@@ -278,6 +290,7 @@ TYPES: dict[str, type[Any]] = {
     "queued": Queued,
     "waiting": Waiting,
     "leased": Leased,
+    "gpus_away": GpusAway,
     "acquired": Acquired,
     "mlflow": Mlflow,
     "started": Started,

@@ -1,9 +1,22 @@
-"""One beginning of a run's job on a node of a cluster, as the run's journal tells it (`fencing.py`)."""
+"""A run in the hands of a cluster: its job, and one beginning of it on a node, as the run's journal tells it (`fencing.py`)."""
 
 from __future__ import annotations
 
 from launcher.journal.events import Acquired, AttemptEnded, Entry, Finished, Placed, Started
 from launcher.journal.status import Reason
+from runtime.light_typing import NamedTuple
+
+
+class Job(NamedTuple):
+    """What a cluster's engine has the run as."""
+
+    engine: str
+    job: str
+    is_workers: bool = False
+    """Whether the job runs one trial of a sweep after the other, and this run is one of them."""
+
+    def __str__(self) -> str:
+        return f"{self.engine} job {self.job}"
 
 
 class Placement:

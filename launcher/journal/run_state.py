@@ -21,6 +21,7 @@ from launcher.journal.events import (
     Event,
     Finished,
     FirstOutput,
+    GpusAway,
     Leased,
     Mlflow,
     NodeEnded,
@@ -38,24 +39,11 @@ from launcher.journal.events import (
     Waiting,
 )
 from launcher.journal.fencing import Fence
-from launcher.journal.placement import Placement
+from launcher.journal.placement import Job, Placement
 from launcher.journal.status import Reason, RunStatus, Stage
-from runtime.light_typing import NamedTuple
 
 _PHASES = (Created, Building, Submitted, Placed, Queued, Started, FirstOutput, AttemptEnded, Stopping, Finished, Resumed)
 """Events after which a run is somewhere else than before."""
-
-
-class Job(NamedTuple):
-    """What a cluster's engine has the run as."""
-
-    engine: str
-    job: str
-    is_workers: bool = False
-    """Whether the job runs one trial of a sweep after the other, and this run is one of them."""
-
-    def __str__(self) -> str:
-        return f"{self.engine} job {self.job}"
 
 
 class RunState:
@@ -131,6 +119,8 @@ class RunState:
         """What was asked of this attempt last."""
         self.stopping_at = 0.0
         self.leased: Leased | None = None
+        self.gpus_away: GpusAway | None = None
+        """Its GPUs were given back while nobody uses it; *leased* says which."""
         self.has_acquired = False
         """Whether this attempt has taken anything that outlives it."""
         self.has_started = False
@@ -268,10 +258,15 @@ class RunState:
     def _lease(self, event: Leased, at: float) -> None:
         self._gpu_s += self._held_s(at)
         self._held_since = (at, event.gpu_count)
-        self.leased, self.lease_at, self.waiting = event, at, None
+        self.leased, self.lease_at, self.waiting, self.gpus_away = event, at, None, None
         self.gpus = event.gpus
         self._learn(event.facts)
         self._learn_of_node({"gpus": list(event.gpus), **(event.facts or {})})
+
+    def _give_gpus_back(self, event: GpusAway, at: float) -> None:
+        self._gpu_s += self._held_s(at)
+        self._held_since = None
+        self.gpus_away = event
 
     def _acquire(self, event: Acquired, at: float) -> None:
         self.acquired.append(event)
@@ -380,6 +375,7 @@ _CHANGES: dict[type[Event], Any] = {
     Queued: RunState._queue,
     Waiting: RunState._wait,
     Leased: RunState._lease,
+    GpusAway: RunState._give_gpus_back,
     Acquired: RunState._acquire,
     Mlflow: RunState._know_mlflow,
     Started: RunState._start,

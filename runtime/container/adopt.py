@@ -11,6 +11,7 @@ from pathlib import Path
 from runtime.container.handshake import connect_socket, receive, send
 from runtime.container.lifecycle import Container
 from runtime.errors import ContainerError
+from runtime.light_typing import Any
 
 _ANSWER_WITHIN_S = 10.0
 
@@ -31,7 +32,7 @@ def adopt(init_socket: Path, exit_record: Path) -> Container:
         if message is None:
             raise ContainerError(f"the container at `{init_socket}` ended while it was asked")
         connection.settimeout(None)
-        return _container(connection, message[0]["adopted"], message[0]["port"], message[1], exit_record)
+        return _container(connection, message[0], message[1], exit_record)
     except TimeoutError as error:
         connection.close()
         raise ContainerError(
@@ -42,18 +43,19 @@ def adopt(init_socket: Path, exit_record: Path) -> Container:
         raise
 
 
-def _container(connection: socket.socket, container_id: str, port: int | None, fds: list[int], exit_record: Path) -> Container:
+def _container(connection: socket.socket, said: dict[str, Any], fds: list[int], exit_record: Path) -> Container:
     pidfd, stdout_fd, stderr_fd, *listener = fds
     return Container(
-        container_id=container_id,
+        container_id=said["adopted"],
         pid=_pid_of(pidfd),
         pidfd=pidfd,
         stdout_fd=stdout_fd,
         stderr_fd=stderr_fd,
         listener_fd=listener[0] if listener else None,
-        listener_port=port,
+        listener_port=said["port"],
         control=connection,
         exit_record=exit_record,
+        gpus=said.get("gpus"),
     )
 
 

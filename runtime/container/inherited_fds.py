@@ -23,6 +23,8 @@ class InheritedFds:
     logs: LogFiles | None
     exit_record: int | None
     held: tuple[int, ...]
+    lease: tuple[int, ...] = ()
+    """Of GPUs; the container may give them back while it lives."""
     owner_notes: int | None = None
     """A build step's with one id: where the owners go that cannot be noted on a file itself."""
 
@@ -31,4 +33,4 @@ class InheritedFds:
         sockets = [self.control, *([self.adoption] if self.adoption is not None else [])]
         records = [fd for fd in (self.exit_record, self.owner_notes) if fd is not None]
         logs = self.logs.descriptors() if self.logs else ()
-        return [*(one.fileno() for one in sockets), self.stdout_read, self.stderr_read, *self.held, *logs, *records]
+        return [*(one.fileno() for one in sockets), self.stdout_read, self.stderr_read, *self.held, *self.lease, *logs, *records]

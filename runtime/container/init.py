@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from runtime.container.gpu_nodes import GpuNodes
 from runtime.container.handshake import channel, receive, send
 from runtime.container.inherited_fds import InheritedFds
 from runtime.container.logs import LogPump, OutputLog
@@ -72,6 +73,8 @@ class Init:
     """Who comes for the ranks; None: they begin at once."""
     stay: Stay | None = None
     """Of a container that has no program of its own."""
+    gpus: GpuNodes | None = None
+    """Where it may give its GPUs back."""
     running: dict[int, int] = field(default_factory=dict)
     """pid → rank"""
     outcome: ProcessExit | None = None
@@ -120,8 +123,11 @@ class Init:
         """Whether a container without a program of its own goes on: until it is to end, and those in it have left."""
         if self.stay is None:
             return False
-        self.stay.look()
+        looked = self.stay.look()
         if not self.stay.is_ending:
+            if self.gpus is not None and self.gpus.change(self.stay, looked=looked):
+                for connection in self.connections.values():
+                    send(connection, {"gpus": self.gpus.state})
             return True
         if self.stay.leave_by is None:
             self.stay.leave_by = time.monotonic() + self.rank_grace_s
@@ -326,6 +332,8 @@ class Init:
             return
         if "signal" in message[0]:
             self._forward_signal(message[0]["signal"])
+        elif "gpus" in message[0] and self.gpus is not None and self.stay is not None:
+            self.gpus.open(message[1], self.stay)
 
     def _handle_caller(self, fd: int) -> None:
         """Somebody who connected wants to follow the container, or to run something in it."""
@@ -336,6 +344,8 @@ class Init:
                 self.tasks.note_gone(fd, self.running.values())
         elif "task" in message[0]:
             self._handle_task(fd, message[0]["task"], message[1])
+        elif "use" in message[0] and self.stay is not None:
+            self.stay.use()
         elif "adopt" in message[0]:
             self._adopt(self.side.callers.pop(fd))
         elif "run" in message[0]:
@@ -362,6 +372,7 @@ class Init:
         document = {
             "adopted": self.inherited.container_id,
             "port": self.port,
+            "gpus": None if self.gpus is None else self.gpus.state,
         }
         send(connection, document, (own, self._stdout, self.inherited.stderr_read, *listener))
         os.close(own)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from runtime.cgroup.entry import enter
+from runtime.container.gpu_nodes import GpuNodes, nodes_of_gpus
 from runtime.container.handshake import receive, report_and_exit, send
 from runtime.container.inherited_fds import InheritedFds
 from runtime.container.init import Init
@@ -51,6 +52,8 @@ _OPEN_FILES = 1 << 16
 _STACK_BYTES = 64 << 20
 
 _INIT_CAPABILITIES = frozenset({"CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"})
+_TO_CLOSE_NODES = frozenset({"CAP_SYS_ADMIN"})
+"""Beside those, where init may give GPUs back: its programs have it as little as ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +200,8 @@ def _confine(params: InitParams, open_files: tuple[int, int]) -> tuple[Init, soc
     os.setresuid(-1, -1, max(one.inside + one.count for one in params.maps.uids.extents) - 1)
     processes.make_undumpable()
     program_capabilities = capabilities.mask(params.kept)
-    own = program_capabilities | capabilities.mask(_INIT_CAPABILITIES)
+    gpus = None if spec.gpu_idle_s is None else nodes_of_gpus(device.target for device in spec.devices)
+    own = program_capabilities | capabilities.mask(_INIT_CAPABILITIES | (_TO_CLOSE_NODES if gpus else set()))
     processes.limit_capabilities(own)
     libc.capset(effective=own, permitted=own)
     ours = (listener.fileno() if listener else None, user_namespace)
@@ -217,7 +221,7 @@ def _confine(params: InitParams, open_files: tuple[int, int]) -> tuple[Init, soc
         user_namespace=user_namespace,
         terminal=spec.terminal,
     )
-    stay = None if spec.processes else Stay(spec.idle_s)
+    stay = None if spec.processes else Stay(spec.idle_s, spec.gpu_idle_s)
     init = Init(
         program,
         params.inherited,
@@ -228,6 +232,7 @@ def _confine(params: InitParams, open_files: tuple[int, int]) -> tuple[Init, soc
         rank_aliases=spec.rank_aliases,
         tasks=RankTasks(absent=spec.processes) if spec.awaits_tasks else None,
         stay=stay,
+        gpus=GpuNodes(gpus, params.inherited.lease) if gpus else None,
     )
     return init, listener
 

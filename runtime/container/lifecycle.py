@@ -70,6 +70,8 @@ class Container:
     """The child that serves its network, while it has not been reaped; it ends with the container."""
     ports: tuple[str, ...] = ()
     """What is published, as a person reads it."""
+    gpus: str | None = None
+    """`GpuNodes.state` of one that was adopted, where it may give its GPUs back."""
 
     def close(self) -> None:
         """Close every descriptor. Idempotent."""
@@ -87,6 +89,7 @@ def create(
     exit_record: Path | None,
     init_socket: Path | None = None,
     held_fds: Sequence[int] = (),
+    lease_fds: Sequence[int] = (),
     cgroup: Cgroup | None = None,
     stdin: int | None = None,
     logs: LogFiles | None = None,
@@ -95,7 +98,7 @@ def create(
 ) -> Container:
     """A container of *spec* with its init at the gate.
 
-    Init keeps *held_fds* (leases) open and never shows them to the program. To *logs* it writes the output while
+    Init keeps *held_fds* and *lease_fds* (of GPUs) open and never shows them to the program. To *logs* it writes the output while
     nobody reads it, once its creator is dead. *kinds* and *strategies* restrict which id maps and ways of stacking may be used.
     Raises Unsupported, ContainerError or NetworkError; then nothing is left running.
     """
@@ -114,9 +117,8 @@ def create(
         kept = capabilities.BUILD_CAPABILITIES if spec.build else capabilities.PROGRAM_CAPABILITIES
         one_id_build = spec.build and maps.kind is IdMapKind.SINGLE
         owner_notes = _place_for_owner_notes(on_failure) if one_id_build else None
-        inherited = InheritedFds(
-            spec.container_id, theirs, adoption, stdout_read, stderr_read, logs, exit_fd, tuple(held_fds), owner_notes
-        )
+        held = tuple(held_fds), tuple(lease_fds)
+        inherited = InheritedFds(spec.container_id, theirs, adoption, stdout_read, stderr_read, logs, exit_fd, *held, owner_notes)
         params = InitParams(
             spec=spec,
             maps=maps,

@@ -14,15 +14,20 @@ from contextlib import suppress
 _BUSY = 0.05
 """Share of a core from which processes compute: servers that wait for an editor look around now and then."""
 _MOST_BETWEEN_LOOKS_S = 60.0
+_WITHOUT_GPUS_S = 1.0
 _TERMINALS = "/dev/pts"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Stay:
-    """How long a container stays; *idle_s*: without use, None is for ever. Seconds are those of `time.monotonic`."""
+    """How long a container stays; *idle_s*: without use, None is for ever; *gpu_idle_s*: without use, its GPUs. Seconds are those
+    of `time.monotonic`."""
 
-    def __init__(self, idle_s: float | None) -> None:
+    def __init__(self, idle_s: float | None, gpu_idle_s: float | None = None) -> None:
         self._idle_s = idle_s
+        self._gpu_idle_s = gpu_idle_s
+        self.has_gpus = True
+        """While it has none, whoever uses it waits for them."""
         self._used_at = self._looked_at = time.monotonic()
         self._touched_at = 0.0
         self._computed_s = 0.0
@@ -43,23 +48,35 @@ class Stay:
     def next_look_at(self) -> float | None:
         if self.is_ending:
             return self.leave_by
-        return None if self._idle_s is None else self._looked_at + min(_MOST_BETWEEN_LOOKS_S, self._idle_s / 4)
+        limits = [limit for limit in (self._idle_s, self._gpu_idle_s) if limit is not None]
+        if not limits:
+            return None
+        return self._looked_at + (
+            min(_MOST_BETWEEN_LOOKS_S, *(limit / 4 for limit in limits)) if self.has_gpus else _WITHOUT_GPUS_S
+        )
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether nobody has used it for so long that its GPUs are better given back."""
+        return self._gpu_idle_s is not None and time.monotonic() - self._used_at >= self._gpu_idle_s
 
     def end(self, number: int) -> None:
         """Somebody tells it to end, by signal *number*."""
         self.ended_by = number
 
-    def look(self) -> None:
-        """Where a look is due, find out whether it was used since the last one, and end when it was not for too long."""
+    def look(self) -> bool:
+        """Where a look is due, find out whether it was used since the last one, and end when it was not for too long. Whether it
+        was due."""
         due = self.next_look_at
-        if self._idle_s is None or self.is_ending or due is None or time.monotonic() < due:
-            return
+        if self.is_ending or due is None or time.monotonic() < due:
+            return False
         now, touched_at, computed_s = time.monotonic(), last_touch(), computed()
         if touched_at != self._touched_at or computed_s - self._computed_s > _BUSY * (now - self._looked_at):
             self._used_at = now
         self._looked_at, self._touched_at, self._computed_s = now, touched_at, computed_s
-        if now - self._used_at >= self._idle_s:
+        if self._idle_s is not None and now - self._used_at >= self._idle_s:
             self.ended_by = 0
+        return True
 
 
 def last_touch() -> float:

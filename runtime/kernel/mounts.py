@@ -17,6 +17,7 @@ from runtime.kernel.libc import AT_FDCWD, system_call
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
+MNT_EXPIRE = 4
 
 ATTR_RDONLY = 0x1
 ATTR_NOSUID = 0x2

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from launcher.cli import render
 from launcher.cli.command import Options
 from launcher.cli.runs.relay import Relayed, relay
 from launcher.cli.terminal import terminal_size
 from launcher.errors import ConfigError
+from launcher.journal.run_journal import read_state
 from launcher.run.dev_containers import note_command
 from launcher.run.running_runs import find_own_run, living_run, refuse_paused
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.tracking.record.run_record import RunRecord
-from runtime.container.exec_inside import ExecRequest, exec_inside
+from runtime.container.exec_inside import ExecRequest, exec_inside, use
 from runtime.errors import ContainerError
 from runtime.state_dir import state_dir
 
 SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh")
 """bash where the image has it."""
+_LOOK_S = 0.2
 
 
 def run_inside(
@@ -41,6 +46,7 @@ def run_inside(
     if on_terminal:
         env = {"TERM": os.environ.get("TERM") or "xterm", **env}
     request = ExecRequest(tuple(argv), env, options.workdir, options.user, terminal_size() if on_terminal else None)
+    _await_gpus(record, inbox)
     try:
         program = exec_inside(record.run_dir.init_socket, request)
     except ContainerError as error:
@@ -52,6 +58,24 @@ def run_inside(
         return relay(
             program, with_stdin=with_stdin, on_terminal=on_terminal, inbox=inbox, until=until, interrupt_ends=interrupt_ends
         )
+
+
+def _await_gpus(record: RunRecord, inbox: SignalInbox | None) -> None:
+    """Where the container has given its GPUs back, have it ask for them, and wait until they are there, or a signal comes."""
+    run, told = read_state(record.run_dir.journal), ""
+    if run.gpus_away is None:
+        return
+    render.say("its GPUs were given back, since nobody used it; they are asked for again")
+    use(record.run_dir.init_socket)
+    while run.gpus_away is not None and not run.is_over:
+        if run.gpus_away.wait is not None and run.gpus_away.wait != told:
+            told = run.gpus_away.wait
+            render.say(f"waiting: {told}; Ctrl-C leaves")
+        if inbox is not None and select.select([inbox.fd], [], [], _LOOK_S)[0]:
+            return
+        if inbox is None:
+            time.sleep(_LOOK_S)
+        run = read_state(record.run_dir.journal)
 
 
 def _variables(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:

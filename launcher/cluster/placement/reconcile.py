@@ -15,8 +15,8 @@ from launcher.cluster.engine import Engine, JobEnd, JobStatus
 from launcher.cluster.submission import engine_named
 from launcher.errors import LaunchError
 from launcher.journal.events import Finished
+from launcher.journal.placement import Job
 from launcher.journal.run_journal import Journal, read_state
-from launcher.journal.run_state import Job
 from launcher.journal.status import Reason
 from runtime.file_lock import LockBusy, open_locked
 from runtime.state_dir import RunDir, StateDir

@@ -24,7 +24,7 @@ from launcher.cluster.trials.exchange import (
 )
 from launcher.config.spec import ExperimentSpec
 from launcher.journal.growing_file import GrowingFile
-from launcher.journal.run_state import Job
+from launcher.journal.placement import Job
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.start.supervisor_start import supervisor_argv
 from runtime.light_dataclasses import dataclass, field, replace

@@ -61,8 +61,11 @@ def to_work_in(container: ContainerSpec, plan: LaunchPlan, environ: Mapping[str,
     env = container.env
     if "MLFLOW_TRACKING_URI" not in env:
         env = {**env, "MLFLOW_TRACKING_URI": "file:///tmp/mlruns"}  # else tries would leave `mlruns` in the project
+    dev = plan.spec.dev
     files = (*container.tmpfs_files, *_profile(env), *_archive(container, plan, environ))
-    return replace(container, argv=(), processes=0, env=env, tmpfs_files=files, build=True, idle_s=plan.spec.dev.idle)
+    return replace(
+        container, argv=(), processes=0, env=env, tmpfs_files=files, build=True, idle_s=dev.idle, gpu_idle_s=dev.gpu_idle
+    )
 
 
 def _profile(env: Mapping[str, str]) -> tuple[TmpfsFile, ...]:

@@ -22,12 +22,13 @@ from runtime.gpu.topology import Topology
 class GpuPool:
     """One reading of the driver, made anew by `read`. Raises LaunchError when the wishes can no longer be fulfilled.
 
-    *avoided*: what failed the run before; it is taken when nothing else is left.
+    *avoided*: what failed the run before; it is taken when nothing else is left. *only*: what it had, and no other.
     """
 
-    def __init__(self, plan: LaunchPlan, *, avoided: frozenset[str] = frozenset()) -> None:
+    def __init__(self, plan: LaunchPlan, *, avoided: frozenset[str] = frozenset(), only: frozenset[str] | None = None) -> None:
         self._plan = plan
         self._avoided = avoided
+        self._only = only
         self._roots = Roots.of_this_machine()
         self.request = DeviceRequest(())
         self.read()
@@ -61,6 +62,8 @@ class GpuPool:
     def _offers(self) -> tuple[str, ...]:
         plan = self._plan
         offers, _ = matching_gpus(self.gpus, plan.spec.gpu)
+        if self._only is not None:
+            offers = tuple(uuid for uuid in offers if uuid in self._only)
         if len(offers) < plan.gpus:
             sick = "; ".join(f"GPU {gpu.index}: {gpu.trouble}" for gpu in self.gpus if gpu.trouble)
             raise LaunchError(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from launcher.errors import LaunchError
@@ -19,7 +20,7 @@ from launcher.run.gpus.gpu_pool import GpuPool
 from launcher.run.supervisor.attempt import CancelledInQueue
 from launcher.run.supervisor.signal_inbox import REQUESTS, SignalInbox
 from launcher.schedule.device_request import QueuedRun
-from launcher.schedule.queue import PlacementAttempt, queued, try_to_place, update_request
+from launcher.schedule.queue import PlacementAttempt, QueuePlace, queued, try_to_place, update_request
 from launcher.schedule.queue_messages import describe_holders, describe_wait
 from runtime.gpu.gpu import Gpu
 from runtime.gpu.leases.lease import GpuLease, occupancy, release
@@ -46,6 +47,54 @@ class GpuPlacement:
     gpus: tuple[Gpu, ...]
 
 
+class Line:
+    """A run's place in the queue for GPUs."""
+
+    def __init__(self, directory: Path, place: QueuePlace, pool: GpuPool, *, look_anyway_s: float) -> None:
+        self._directory = directory
+        self._place = place
+        self._pool = pool
+        self._look_anyway_s = look_anyway_s
+        self.stands: tuple[int, int, str] = (0, 0, "")
+        """Place, length of the queue, and what is waited for, as of the last look."""
+        self.look_again_s = 0.0
+        """When the next look is due at the latest, whatever changes."""
+
+    def look(self) -> GpuPlacement | None:
+        """The GPUs, if it is this run's turn. Raises LaunchError when there is nothing to wait for."""
+        while True:
+            self._place = update_request(self._directory, self._place, self._pool.request)
+            attempt = _attempt(self._directory, self._place.entry, self._pool)
+            if attempt.lease is None:
+                break
+            if (clean := _confirm(self._directory, attempt.lease, self._pool)) is not None:
+                return clean
+        words = describe_wait(self._pool.request, attempt.decision, attempt.devices)
+        self.stands = attempt.decision.place, attempt.decision.of, words
+        self.look_again_s = _ASK_THE_DRIVER_S if attempt.only_foreign else self._look_anyway_s
+        return None
+
+    def ask_the_driver(self) -> None:
+        """Where that is due: a GPU may have been lost, sliced or repaired since."""
+        if self.look_again_s == _ASK_THE_DRIVER_S or self._pool.age_s >= self._look_anyway_s:
+            self._pool.read()
+
+
+@contextmanager
+def in_line(
+    plan: LaunchPlan,
+    run: str,
+    *,
+    avoided: frozenset[str] = frozenset(),
+    only: frozenset[str] | None = None,
+    look_anyway_s: float = 30.0,
+) -> Iterator[Line]:
+    """Stand in the queue for the GPUs of *plan*: any but those *avoided*, or *only* these."""
+    pool, directory = GpuPool(plan, avoided=avoided, only=only), lease_dir()
+    with queued(directory, _queued_run(plan, run, pool)) as place:
+        yield Line(directory, place, pool, look_anyway_s=look_anyway_s)
+
+
 def wait_for_gpus(
     plan: LaunchPlan,
     run: str,
@@ -57,24 +106,17 @@ def wait_for_gpus(
 ) -> GpuPlacement:
     """The GPUs for *plan*, after as much waiting as it takes; *avoided* if there are no others. *look_anyway_s*: how long to
     wait for news before the driver is asked all the same. Raises CancelledInQueue."""
-    pool, directory = GpuPool(plan, avoided=avoided), lease_dir()
     told: tuple[int, int, str] | None = None
-    with queued(directory, _queued_run(plan, run, pool)) as place, _Changes(directory, inbox) as changes:
+    with in_line(plan, run, avoided=avoided, look_anyway_s=look_anyway_s) as line, _Changes(lease_dir(), inbox) as changes:
         while True:
             changes.forget()
-            place = update_request(directory, place, pool.request)
-            attempt = _attempt(directory, place.entry, pool)
-            if attempt.lease is not None:
-                if (clean := _confirm(directory, attempt.lease, pool)) is not None:
-                    return clean
-                continue
-            now = (attempt.decision.place, attempt.decision.of, describe_wait(pool.request, attempt.decision, attempt.devices))
-            if now != told:
-                waiting(*now)
-                told = now
-            changes.wait(_ASK_THE_DRIVER_S if attempt.only_foreign else look_anyway_s)
-            if attempt.only_foreign or pool.age_s >= look_anyway_s:
-                pool.read()  # a GPU that was lost, sliced or repaired since
+            if (found := line.look()) is not None:
+                return found
+            if line.stands != told:
+                waiting(*line.stands)
+                told = line.stands
+            changes.wait(line.look_again_s)
+            line.ask_the_driver()
 
 
 def take_gpus_now(plan: LaunchPlan, run: str, inbox: SignalInbox, *, leaving_s: float = 10.0) -> GpuPlacement:

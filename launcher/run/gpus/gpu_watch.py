@@ -67,6 +67,8 @@ class GpuWatch:
     spoiled: str | None = None
     """What the hardware did to this attempt: its failure is not the program's."""
     init_pid: int | None = None
+    is_away: bool = False
+    """The GPUs were given back: what is read of them is others'."""
     _pid: int = -1
     _end: int = -1
     _rest: bytes = b""
@@ -84,7 +86,10 @@ class GpuWatch:
         """What the watcher has said. When it has died, `fd` is that of its successor afterwards, or -1."""
         request = None
         for document in self._documents():
-            request = request or self._handle(document)
+            if self.is_away:
+                self._forget_readings()
+            else:
+                request = request or self._handle(document)
         return request
 
     def next_look_s(self) -> float:
@@ -140,6 +145,11 @@ class GpuWatch:
         # One that hangs in the kernel ends when its call does, and is reaped by whoever reaps this process's children then.
         while not os.waitpid(self._pid, os.WNOHANG)[0] and time.monotonic() < deadline:
             time.sleep(0.001)
+
+    def _forget_readings(self) -> None:
+        self._heard_at, self._before, self._warnings = time.monotonic(), None, GpuWarnings()
+        for meter in self.meters.values():
+            meter.begin_anew()
 
     def _handle(self, document: dict[str, Any]) -> StopRequest | None:
         self._heard_at = time.monotonic()

@@ -27,6 +27,7 @@ from runtime.light_dataclasses import dataclass, replace
 
 if TYPE_CHECKING:
     from launcher.run.gpus.gpu_watch import GpuWatch
+    from launcher.run.gpus.returned_gpus import ReturnedGpus
     from launcher.run.supervisor.peers import Peers
     from launcher.run.supervisor.run_experiment import Run
 
@@ -34,7 +35,7 @@ _PAUSED_LOOK_S = 1.0
 
 
 class _Speaker(Protocol):
-    """The tracker, what watches the GPUs, the other nodes."""
+    """The tracker, what watches the GPUs, init about them, the other nodes."""
 
     @property
     def fd(self) -> int:
@@ -53,6 +54,7 @@ class _Follower:
     pump: LogPump
     gpus: GpuWatch | None
     peers: Peers | None
+    returned: ReturnedGpus | None
     silent: bool
     deadline: float | None = None
     granted_s: float = 0.0
@@ -77,7 +79,7 @@ class _Follower:
         return self.followed
 
     def _follow_with(self, poller: select.epoll) -> None:
-        known: tuple[_Speaker | None, ...] = (self.run.tracker, self.gpus, self.peers)
+        known: tuple[_Speaker | None, ...] = (self.run.tracker, self.gpus, self.returned, self.peers)
         speakers = {each.fd: each for each in known if each is not None and each.fd >= 0}
         for fd in (*self.pump.open_pipes, self.container.pidfd, self.run.inbox.fd, *speakers):
             poller.register(fd, select.EPOLLIN)
@@ -120,6 +122,8 @@ class _Follower:
             waits.append(self.gpus.next_look_s())
         if self.peers is not None:
             waits.append(self.peers.next_look_s())
+        if self.returned is not None and (look_s := self.returned.next_look_s()) is not None:
+            waits.append(look_s)
         return max(0.0, min(waits)) + 0.001 if waits else None
 
     def _pump(self, fd: int) -> bool:
@@ -159,6 +163,8 @@ class _Follower:
                 self._ask(Reason.TIMEOUT)
         if self.gpus is not None:
             self.gpus.look()
+        if self.returned is not None:
+            self.returned.look()
         if self.peers is not None:
             self._obey_request(self.peers.look(), for_peers=True)
 
@@ -216,13 +222,14 @@ def follow(
     timeout_s: float | None,
     gpus: GpuWatch | None,
     peers: Peers | None = None,
+    returned: ReturnedGpus | None = None,
     before: RunState | None = None,
 ) -> AttemptResult:
     """Follow *container* until its init has ended, its output going to *logs*. *timeout_s* counts from now.
     A tracker that dies meanwhile is replaced. *before*: what an earlier supervisor, who has died, had seen of this attempt.
     """
     pump = LogPump((container.stdout_fd, container.stderr_fd), OutputLog(logs))
-    follower = _Follower(run, container, pump, gpus, peers, silent=before is None or not before.has_output)
+    follower = _Follower(run, container, pump, gpus, peers, returned, silent=before is None or not before.has_output)
     if gpus is not None:
         gpus.init_pid = container.pid
     if timeout_s is not None:

@@ -18,7 +18,7 @@ from launcher.journal.status import Reason
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.plan.program.container_plan import container_spec
 from launcher.plan.program.workdir import is_in_outputs
-from launcher.run.gpus.leases import lease_gpus, watched_gpus
+from launcher.run.gpus.leases import lease_gpus, returned_gpus, watched_gpus
 from launcher.run.supervisor.acquisitions import acquired
 from launcher.run.supervisor.attempt import Attempt, CancelledInQueue, end_of, not_run
 from launcher.run.supervisor.container_layers import image_layers, writable_layer
@@ -109,7 +109,8 @@ def run_attempt(run: Run, number: int) -> Attempt:
     run_dir, journal, plan, store = run.run_dir, run.journal, run.plan, Store(run.state.store)
     run_dir.exit_record.unlink(missing_ok=True)  # an earlier attempt's: whoever takes over shall not take it for this one's
     with ExitStack() as owned:
-        lease = owned.enter_context(lease_gpus(plan, run_dir, journal, run.inbox, may_wait=run.may_wait))
+        held = owned.enter_context(lease_gpus(plan, run_dir, journal, run.inbox, may_wait=run.may_wait))
+        lease = held.lease
         gpus = owned.enter_context(watched_gpus(run_dir, journal, plan, () if lease is None else lease.uuids))
         if run_dir.node == 0:  # all nodes write to them: given back when the others have ended, too
             owned.enter_context(acquired(run_dir, journal, "outputs", run_dir.run_id))
@@ -146,7 +147,8 @@ def run_attempt(run: Run, number: int) -> Attempt:
             spec,
             exit_record=run_dir.exit_record,
             init_socket=run_dir.init_socket,
-            held_fds=(*(lease.fds if lease else ()), *layers.fds, *layer_fds),
+            held_fds=(*layers.fds, *layer_fds),
+            lease_fds=lease.fds if lease else (),
             cgroup=cgroup,
             logs=logs,
         )
@@ -156,7 +158,8 @@ def run_attempt(run: Run, number: int) -> Attempt:
             _note(run, warning)
         kills_before = kills_on_this_machine()
         _start(run, container, number)
-        result = follow(run, container, logs, timeout_s=plan.spec.timeout, gpus=gpus, peers=peers)
+        returned = owned.enter_context(returned_gpus(plan, run_dir, journal, container, held, gpus))
+        result = follow(run, container, logs, timeout_s=plan.spec.timeout, gpus=gpus, peers=peers, returned=returned)
         if plan.spec.metrics.tensorboard:
             run.tracker.catch_up()  # the working directory goes with the overlay
         own = end_of(result, cgroup, kills_before=kills_before)

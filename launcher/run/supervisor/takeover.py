@@ -7,12 +7,13 @@ supervisor asks it for them and goes on. When init is gone too, its exit record 
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from launcher.journal.events import TOOK_OVER, Note, Started
 from launcher.journal.run_state import RunState
 from launcher.journal.status import Reason
-from launcher.run.gpus.leases import watched_gpus
+from launcher.run.gpus.leases import HeldGpus, holding, returned_gpus, watched_gpus
 from launcher.run.pauses import has_frozen_processes, thaw_to_end, wait_while_paused
 from launcher.run.supervisor.acquisitions import undo_all
 from launcher.run.supervisor.attempt import Attempt, AttemptResult, end_of
@@ -59,9 +60,14 @@ def _follow_to_the_end(run: Run, number: int) -> AttemptResult:
         return _result_without_container(recorded, before)
     if container.listener_fd is not None:
         run.tracker.hand_listener(container.listener_fd)
-    held = () if before.leased is None else before.leased.gpus  # leased last; its init holds the lease on
-    with opened_logs(run.run_dir) as logs, watched_gpus(run.run_dir, run.journal, run.plan, held, begun=True) as gpus:
-        return follow(run, container, logs, timeout_s=_time_left(run.plan.spec.timeout, before), gpus=gpus, before=before)
+    leased = () if before.leased is None else before.leased.gpus  # leased last; its init holds the lease on
+    with ExitStack() as owned:
+        logs = owned.enter_context(opened_logs(run.run_dir))
+        gpus = owned.enter_context(watched_gpus(run.run_dir, run.journal, run.plan, leased, begun=True))
+        held = owned.enter_context(holding(HeldGpus()))
+        returned = owned.enter_context(returned_gpus(run.plan, run.run_dir, run.journal, container, held, gpus))
+        time_left_s = _time_left(run.plan.spec.timeout, before)
+        return follow(run, container, logs, timeout_s=time_left_s, gpus=gpus, returned=returned, before=before)
 
 
 def _adopted_container(run: Run) -> Container:

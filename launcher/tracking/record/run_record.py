@@ -36,7 +36,7 @@ class RunRecord:
     sweep_id: str | None = None
     trial: int | None = None
     waits_for: str | None = None
-    """What a run that stands in line for GPUs waits for, with its place."""
+    """What a run that stands in line for GPUs waits for, with its place; also of a container to work in that gave them back."""
     phase: str = "created"
     """The last event that moved the run: `building`, `queued`, `started`, `stopping`, ..."""
     alive: bool = False
@@ -122,7 +122,7 @@ def record_of(run_dir: RunDir, state: RunState) -> RunRecord | None:
     alive = not state.is_over and is_tended(run_dir, state)
     status, reason = _status(state, alive=alive)
     mlflow = _mlflow(run_dir, state)
-    waiting = state.waiting if alive else None
+    waiting = (state.waiting or state.gpus_away) if alive else None
     return RunRecord(
         run_dir=run_dir,
         run_id=run_dir.run_id,

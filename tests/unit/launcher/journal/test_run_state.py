@@ -9,7 +9,7 @@ import pytest
 from journal_lines import state_after
 
 from launcher.journal.events import TOOK_OVER
-from launcher.journal.run_state import Job
+from launcher.journal.placement import Job
 from launcher.journal.status import RunStatus, Stage
 
 STOPPED = {"reason": "stopped"}

@@ -6,8 +6,8 @@ import os
 
 from launcher.cluster.nodes.node import _begin
 from launcher.journal.events import Placed, Resumed, Submitted
+from launcher.journal.placement import Job
 from launcher.journal.run_journal import Follower, Journal
-from launcher.journal.run_state import Job
 from launcher.run.start.create_run import new_run_dir
 from runtime.state_dir import StateDir
 

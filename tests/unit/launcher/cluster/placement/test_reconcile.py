@@ -9,8 +9,8 @@ import pytest
 from launcher.cluster.engine import JobEnd, JobPhase, JobStatus
 from launcher.cluster.placement.reconcile import reconcile, submitted_runs
 from launcher.journal.events import Created, Finished, Placed, Submitted
+from launcher.journal.placement import Job
 from launcher.journal.run_journal import Journal
-from launcher.journal.run_state import Job
 from launcher.run.recover import recover
 from launcher.tracking.record.run_record import fold
 from runtime.file_lock import locked
