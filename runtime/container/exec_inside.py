@@ -137,7 +137,7 @@ def program_terminal(init_socket: Path) -> int:
         return _terminal(connection)
 
 
-def use(init_socket: Path) -> None:
+def note_use(init_socket: Path) -> None:
     """Tell the container whose init listens at *init_socket* that it is used: it asks for GPUs that it has given back."""
     with _connect(init_socket) as connection:
         send(connection, {"use": True})

@@ -9,7 +9,7 @@
     init → creator     {"terminal": true}                  + the master of the program's terminal, when it has one
     adopter → init     {"adopt": true}                     follow the container from now on
     init → adopter     {"adopted": CONTAINER_ID, "port": N|null, "gpus": …}   + pidfd, stdout, stderr and the listener
-    init → follower    {"gpus": "given back" or "wanted"}  nobody used them (`gpu_nodes.py`); somebody uses the container again
+    init → follower    {"gpus": "given back" or "wanted"}  nobody used the container (`staying.py`); somebody does again
     follower → init    {"gpus": true}                      + descriptors of their new lease
     caller → init      {"use": true}                       the container is used, also without a program of the caller's
     caller → init      {"run": {argv, env, cwd, user, terminal, rows, columns}}   + stdin, stdout, stderr, unless terminal

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runtime.container.gpu_nodes import GpuNodes
 from runtime.container.handshake import channel, receive, send
 from runtime.container.inherited_fds import InheritedFds
 from runtime.container.logs import LogPump, OutputLog
@@ -73,8 +72,6 @@ class Init:
     """Who comes for the ranks; None: they begin at once."""
     stay: Stay | None = None
     """Of a container that has no program of its own."""
-    gpus: GpuNodes | None = None
-    """Where it may give its GPUs back."""
     running: dict[int, int] = field(default_factory=dict)
     """pid → rank"""
     outcome: ProcessExit | None = None
@@ -123,11 +120,10 @@ class Init:
         """Whether a container without a program of its own goes on: until it is to end, and those in it have left."""
         if self.stay is None:
             return False
-        looked = self.stay.look()
+        gpus = self.stay.look()
+        for connection in self.connections.values() if gpus is not None else ():
+            send(connection, {"gpus": gpus})
         if not self.stay.is_ending:
-            if self.gpus is not None and self.gpus.change(self.stay, looked=looked):
-                for connection in self.connections.values():
-                    send(connection, {"gpus": self.gpus.state})
             return True
         if self.stay.leave_by is None:
             self.stay.leave_by = time.monotonic() + self.rank_grace_s
@@ -332,8 +328,8 @@ class Init:
             return
         if "signal" in message[0]:
             self._forward_signal(message[0]["signal"])
-        elif "gpus" in message[0] and self.gpus is not None and self.stay is not None:
-            self.gpus.open(message[1], self.stay)
+        elif "gpus" in message[0] and self.stay is not None:
+            self.stay.regain_gpus(message[1])
 
     def _handle_caller(self, fd: int) -> None:
         """Somebody who connected wants to follow the container, or to run something in it."""
@@ -372,7 +368,7 @@ class Init:
         document = {
             "adopted": self.inherited.container_id,
             "port": self.port,
-            "gpus": None if self.gpus is None else self.gpus.state,
+            "gpus": None if self.stay is None or self.stay.gpus is None else self.stay.gpus.state,
         }
         send(connection, document, (own, self._stdout, self.inherited.stderr_read, *listener))
         os.close(own)

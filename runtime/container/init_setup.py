@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from runtime.cgroup.entry import enter
-from runtime.container.gpu_nodes import GpuNodes, nodes_of_gpus
 from runtime.container.handshake import receive, report_and_exit, send
 from runtime.container.inherited_fds import InheritedFds
 from runtime.container.init import Init
@@ -40,6 +39,7 @@ from runtime.light_dataclasses import dataclass
 from runtime.network import loopback
 from runtime.rootfs.covered_paths import cover_system_paths
 from runtime.rootfs.device_files import add_device_files
+from runtime.rootfs.gpu_nodes import GpuNodes, nodes_of_gpus
 from runtime.rootfs.host_mounts import attach_files, attach_host_mounts, directory_for
 from runtime.rootfs.memory_files import etc_files
 from runtime.rootfs.mount_spec import BindMount, LayersMount, TmpfsMount
@@ -200,7 +200,7 @@ def _confine(params: InitParams, open_files: tuple[int, int]) -> tuple[Init, soc
     os.setresuid(-1, -1, max(one.inside + one.count for one in params.maps.uids.extents) - 1)
     processes.make_undumpable()
     program_capabilities = capabilities.mask(params.kept)
-    gpus = None if spec.gpu_idle_s is None else nodes_of_gpus(device.target for device in spec.devices)
+    gpus = _gpus_to_give_back(params)
     own = program_capabilities | capabilities.mask(_INIT_CAPABILITIES | (_TO_CLOSE_NODES if gpus else set()))
     processes.limit_capabilities(own)
     libc.capset(effective=own, permitted=own)
@@ -221,7 +221,7 @@ def _confine(params: InitParams, open_files: tuple[int, int]) -> tuple[Init, soc
         user_namespace=user_namespace,
         terminal=spec.terminal,
     )
-    stay = None if spec.processes else Stay(spec.idle_s, spec.gpu_idle_s)
+    stay = None if spec.processes else Stay(spec.idle_s, spec.gpu_idle_s, gpus)
     init = Init(
         program,
         params.inherited,
@@ -232,9 +232,16 @@ def _confine(params: InitParams, open_files: tuple[int, int]) -> tuple[Init, soc
         rank_aliases=spec.rank_aliases,
         tasks=RankTasks(absent=spec.processes) if spec.awaits_tasks else None,
         stay=stay,
-        gpus=GpuNodes(gpus, params.inherited.lease) if gpus else None,
     )
     return init, listener
+
+
+def _gpus_to_give_back(params: InitParams) -> GpuNodes | None:
+    """Only what is leased can be leased again."""
+    nodes = nodes_of_gpus(device.target for device in params.spec.devices)
+    if params.spec.gpu_idle_s is None or not params.inherited.lease or not nodes:
+        return None
+    return GpuNodes(nodes, params.inherited.lease)
 
 
 def _change_root(params: InitParams) -> None:

@@ -77,7 +77,7 @@ class ContainerSpec:
     idle_s: float | None = None
     """With no process of its own: how long it stays without use; None is for ever."""
     gpu_idle_s: float | None = None
-    """As well: how long it keeps its GPUs without use (`gpu_nodes.py`); None is to its end."""
+    """As well: how long it keeps its GPUs without use (`staying.py`); None is to its end."""
     world: World | None = None
     """Where they meet those of other machines; None: they are all."""
     awaits_tasks: bool = False

@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import resource
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+
+from runtime.rootfs.gpu_nodes import GpuNodes
 
 _BUSY = 0.05
 """Share of a core from which processes compute: servers that wait for an editor look around now and then."""
-_MOST_BETWEEN_LOOKS_S = 60.0
+_LEAST_BETWEEN_LOOKS_S, _MOST_BETWEEN_LOOKS_S = 0.25, 60.0
 _WITHOUT_GPUS_S = 1.0
 _TERMINALS = "/dev/pts"
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -23,11 +26,11 @@ class Stay:
     """How long a container stays; *idle_s*: without use, None is for ever; *gpu_idle_s*: without use, its GPUs. Seconds are those
     of `time.monotonic`."""
 
-    def __init__(self, idle_s: float | None, gpu_idle_s: float | None = None) -> None:
+    def __init__(self, idle_s: float | None, gpu_idle_s: float | None = None, gpus: GpuNodes | None = None) -> None:
         self._idle_s = idle_s
         self._gpu_idle_s = gpu_idle_s
-        self.has_gpus = True
-        """While it has none, whoever uses it waits for them."""
+        self.gpus = gpus
+        """Where it may give them back."""
         self._used_at = self._looked_at = time.monotonic()
         self._touched_at = 0.0
         self._computed_s = 0.0
@@ -48,23 +51,38 @@ class Stay:
     def next_look_at(self) -> float | None:
         if self.is_ending:
             return self.leave_by
+        if self.gpus is not None and self.gpus.state != "held":
+            return self._looked_at + _WITHOUT_GPUS_S  # whoever uses it waits for them
         limits = [limit for limit in (self._idle_s, self._gpu_idle_s) if limit is not None]
         if not limits:
             return None
-        return self._looked_at + (
-            min(_MOST_BETWEEN_LOOKS_S, *(limit / 4 for limit in limits)) if self.has_gpus else _WITHOUT_GPUS_S
-        )
-
-    @property
-    def is_unused(self) -> bool:
-        """Whether nobody has used it for so long that its GPUs are better given back."""
-        return self._gpu_idle_s is not None and time.monotonic() - self._used_at >= self._gpu_idle_s
+        return self._looked_at + max(_LEAST_BETWEEN_LOOKS_S, min(_MOST_BETWEEN_LOOKS_S, *(limit / 4 for limit in limits)))
 
     def end(self, number: int) -> None:
         """Somebody tells it to end, by signal *number*."""
         self.ended_by = number
 
-    def look(self) -> bool:
+    def regain_gpus(self, lease: Sequence[int]) -> None:
+        """They are its own again, by the descriptors *lease*."""
+        if self.gpus is not None:
+            self.gpus.open(lease)
+            self.use()
+
+    def look(self) -> str | None:
+        """End when nobody used it for too long, or before that give its GPUs back, and want them again at the next use. The new
+        state of its GPUs, when it is another now."""
+        was_due, gpus = self._look_for_use(), self.gpus
+        if gpus is None or self.is_ending:
+            return None
+        is_unused = self._gpu_idle_s is not None and time.monotonic() - self._used_at >= self._gpu_idle_s
+        if gpus.state == "held":
+            return gpus.state if was_due and is_unused and gpus.close() else None
+        if gpus.state == "given back" and not is_unused:
+            gpus.state = "wanted"
+            return gpus.state
+        return None
+
+    def _look_for_use(self) -> bool:
         """Where a look is due, find out whether it was used since the last one, and end when it was not for too long. Whether it
         was due."""
         due = self.next_look_at

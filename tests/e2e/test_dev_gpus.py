@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ from runtime.state_dir import StateDir
 pytestmark = pytest.mark.requires("overlayfs", "userns", "cc")
 
 OPEN = "import os; os.open('/dev/nvidia0', os.O_RDWR)"
+OPENED_BY_A_USER = "No such device or address"
+"""Of the node that a user can make."""
 HOLD = "import time; held = open('/dev/nvidia0'); print('open', flush=True); time.sleep(600)"
 
 
@@ -54,9 +57,23 @@ def is_away(launch: Launch, container: str) -> bool:
     return state_of(launch, container).gpus_away is not None
 
 
-def open_node(launch: Launch, container: str) -> str:
-    """What a program that opens the GPU's node is told, without launch knowing that one comes."""
-    return launch("exec", container, "--", "python3", "-c", OPEN, check=None).stderr
+@contextmanager
+def one_who_comes(launch: Launch, container: str, waits: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A command in *container* that has said that it *waits* for that, and what it says."""
+    told = launch.project.parent / "told"
+    argv = launch.argv("exec", container, "--", "echo", "went")
+    with (
+        told.open("w") as stderr,
+        subprocess.Popen(argv, env=launch.env(), cwd=launch.project, stdout=subprocess.PIPE, stderr=stderr, text=True) as comes,
+    ):
+        eventually(lambda: waits in told.read_text(), told.read_text)
+        yield comes, told
+
+
+def another_on_its_gpu(launch: Launch) -> str:
+    other = launch("-d", "experiment=mine", "--", "sleep", "600").stdout.strip()
+    eventually(lambda: state_of(launch, other).has_started)
+    return other
 
 
 def test_gpus_that_nobody_uses_are_given_back_and_asked_for_again(mine: Launch, box: GpuBox) -> None:
@@ -66,11 +83,13 @@ def test_gpus_that_nobody_uses_are_given_back_and_asked_for_again(mine: Launch, 
     (row,) = [one for one in json.loads(mine("ps", "--json").stdout) if one["run_id"] == container]
     assert "its next use, to ask for its GPUs again" == row["waits_for"]
 
-    other = mine("experiment=mine", "--", "python3", "-c", OPEN, check=None)
-    assert "Permission denied" not in other.stderr
+    assert [] == row["gpus"]
+
+    assert 0 == mine("experiment=mine", "--", "true").returncode
     again = mine("exec", container, "--", "python3", "-c", OPEN, check=None)
     assert "its GPUs were given back, since nobody used it; they are asked for again" in again.stderr
-    assert "Permission denied" not in again.stderr
+    assert ("" if os.geteuid() == 0 else OPENED_BY_A_USER) in again.stderr
+    assert os.geteuid() != 0 or again.returncode == 0
     assert 2 <= (mine.home / "dev" / container / "journal.jsonl").read_text().count('"leased"')
 
 
@@ -100,8 +119,7 @@ def test_an_open_gpu_is_kept(mine: Launch, box: GpuBox) -> None:
     ) as holder:
         assert holder.stdout is not None
         assert b"open\n" == holder.stdout.readline()
-        with TerminalSession(mine, "exec", container, "--", "sleep", "6") as looks:
-            looks.end()
+        mine("exec", container, "--", "sleep", "6")  # as long as several looks take
         assert not is_away(mine, container)
         holder.terminate()
     eventually(lambda: is_away(mine, container))
@@ -110,36 +128,42 @@ def test_an_open_gpu_is_kept(mine: Launch, box: GpuBox) -> None:
 def test_who_comes_while_they_are_taken_waits_and_is_told_for_whom(mine: Launch, box: GpuBox) -> None:
     container = begin(mine, "1s")
     eventually(lambda: is_away(mine, container))
-    other = mine("-d", "experiment=mine", "--", "sleep", "600").stdout.strip()
-    eventually(lambda: state_of(mine, other).has_started)
-    argv = mine.argv("exec", container, "--", "echo", "went")
-    with subprocess.Popen(
-        argv, env=mine.env(), cwd=mine.project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as comes:
-        eventually(lambda: (away := state_of(mine, container).gpus_away) is not None and other in (away.wait or ""))
+    other = another_on_its_gpu(mine)
+    with one_who_comes(mine, container, "waiting: place 1 of 1 in line") as (comes, told):
+        assert other in told.read_text()
         mine("stop", other)
-        said, told = comes.communicate(timeout=60)
-    assert "went\n" == said
-    assert "waiting: place 1 of 1 in line" in told
-    assert other in told
+        assert "went\n" == comes.communicate(timeout=60)[0]
 
 
 def test_ctrl_c_leaves_the_line_and_the_container_goes_on(mine: Launch, box: GpuBox) -> None:
     container = begin(mine, "1s")
     eventually(lambda: is_away(mine, container))
-    other = mine("-d", "experiment=mine", "--", "sleep", "600").stdout.strip()
-    eventually(lambda: state_of(mine, other).has_started)
-    argv = mine.argv("exec", container, "--", "echo", "went")
-    with subprocess.Popen(
-        argv, env=mine.env(), cwd=mine.project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as comes:
-        eventually(lambda: (away := state_of(mine, container).gpus_away) is not None and away.wait is not None)
+    other = another_on_its_gpu(mine)
+    with one_who_comes(mine, container, other) as (comes, told):
         comes.send_signal(signal.SIGINT)
-        said, told = comes.communicate(timeout=30)
-    assert (130, "") == (comes.returncode, said), told
-    assert "Traceback" not in told
+        said = comes.communicate(timeout=30)[0]
+    assert (130, "") == (comes.returncode, said)
+    assert "Traceback" not in told.read_text()
     assert state_of(mine, container).finished is None
     mine("stop", other)
+
+
+def test_a_gpu_that_is_lost_meanwhile_is_said_and_ends_nothing(mine: Launch, box: GpuBox) -> None:
+    container = begin(mine, "1s")
+    eventually(lambda: is_away(mine, container))
+    box.lose(0)
+    with one_who_comes(mine, container, "not enough GPUs: 1 requested, 0") as (comes, _told):
+        comes.send_signal(signal.SIGINT)
+        comes.communicate(timeout=30)
+    assert state_of(mine, container).finished is None
+
+
+def test_nodes_without_a_lease_are_never_closed(mine: Launch, box: GpuBox) -> None:
+    given = "devices=[/dev/nvidia0]"
+    container = mine("dev", "-d", "experiment=mine", "gpus=0", given, "dev.gpu_idle=1s", "dev.idle=1h").stdout.split()[0]
+    looks = "import os, time\nfor _ in range(8): time.sleep(0.5); os.path.exists('/x')\n" + OPEN
+    assert "Permission denied" not in mine("exec", container, "--", "python3", "-c", looks, check=None).stderr
+    assert not is_away(mine, container)
 
 
 def test_a_key_typed_in_an_open_shell_brings_them_back(mine: Launch, box: GpuBox) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import select
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,12 +13,12 @@ from launcher.cli.command import Options
 from launcher.cli.runs.relay import Relayed, relay
 from launcher.cli.terminal import terminal_size
 from launcher.errors import ConfigError
-from launcher.journal.run_journal import read_state
+from launcher.journal.run_journal import Follower
 from launcher.run.dev_containers import note_command
 from launcher.run.running_runs import find_own_run, living_run, refuse_paused
 from launcher.run.supervisor.signal_inbox import SignalInbox
 from launcher.tracking.record.run_record import RunRecord
-from runtime.container.exec_inside import ExecRequest, exec_inside, use
+from runtime.container.exec_inside import ExecRequest, exec_inside, note_use
 from runtime.errors import ContainerError
 from runtime.state_dir import state_dir
 
@@ -46,8 +45,8 @@ def run_inside(
     if on_terminal:
         env = {"TERM": os.environ.get("TERM") or "xterm", **env}
     request = ExecRequest(tuple(argv), env, options.workdir, options.user, terminal_size() if on_terminal else None)
-    _await_gpus(record, inbox)
     try:
+        _await_gpus(record, inbox)
         program = exec_inside(record.run_dir.init_socket, request)
     except ContainerError as error:
         error.message = f"run `{record.run_id}`: {error.message}"
@@ -62,20 +61,18 @@ def run_inside(
 
 def _await_gpus(record: RunRecord, inbox: SignalInbox | None) -> None:
     """Where the container has given its GPUs back, have it ask for them, and wait until they are there, or a signal comes."""
-    run, told = read_state(record.run_dir.journal), ""
-    if run.gpus_away is None:
+    journal, told = Follower(record.run_dir.journal), None
+    if journal.look().gpus_away is None:
         return
     render.say("its GPUs were given back, since nobody used it; they are asked for again")
-    use(record.run_dir.init_socket)
-    while run.gpus_away is not None and not run.is_over:
-        if run.gpus_away.wait is not None and run.gpus_away.wait != told:
-            told = run.gpus_away.wait
+    note_use(record.run_dir.init_socket)
+    signals = [] if inbox is None else [inbox.fd]
+    while (away := journal.look().gpus_away) is not None and not journal.state.is_over:
+        if away.wait not in (None, told):
+            told = away.wait
             render.say(f"waiting: {told}; Ctrl-C leaves")
-        if inbox is not None and select.select([inbox.fd], [], [], _LOOK_S)[0]:
+        if select.select(signals, [], [], _LOOK_S)[0]:
             return
-        if inbox is None:
-            time.sleep(_LOOK_S)
-        run = read_state(record.run_dir.journal)
 
 
 def _variables(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:

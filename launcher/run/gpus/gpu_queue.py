@@ -57,8 +57,7 @@ class Line:
         self._look_anyway_s = look_anyway_s
         self.stands: tuple[int, int, str] = (0, 0, "")
         """Place, length of the queue, and what is waited for, as of the last look."""
-        self.look_again_s = 0.0
-        """When the next look is due at the latest, whatever changes."""
+        self._only_foreign = False
 
     def look(self) -> GpuPlacement | None:
         """The GPUs, if it is this run's turn. Raises LaunchError when there is nothing to wait for."""
@@ -71,12 +70,17 @@ class Line:
                 return clean
         words = describe_wait(self._pool.request, attempt.decision, attempt.devices)
         self.stands = attempt.decision.place, attempt.decision.of, words
-        self.look_again_s = _ASK_THE_DRIVER_S if attempt.only_foreign else self._look_anyway_s
+        self._only_foreign = attempt.only_foreign
         return None
+
+    @property
+    def look_again_s(self) -> float:
+        """When the next look is due at the latest, whatever changes."""
+        return _ASK_THE_DRIVER_S if self._only_foreign else self._look_anyway_s
 
     def ask_the_driver(self) -> None:
         """Where that is due: a GPU may have been lost, sliced or repaired since."""
-        if self.look_again_s == _ASK_THE_DRIVER_S or self._pool.age_s >= self._look_anyway_s:
+        if self._only_foreign or self._pool.age_s >= self._look_anyway_s:
             self._pool.read()
 
 

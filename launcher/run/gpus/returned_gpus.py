@@ -1,22 +1,23 @@
 """The GPUs of a container to work in that its init gives back while nobody uses it (`dev.gpu_idle`): the supervisor's part.
 
-Init closes their nodes by itself and says so (`runtime.container.gpu_nodes`); the lease is given up. When somebody uses the
+Init closes their nodes by itself and says so (`runtime.container.staying`); the lease is given up. When somebody uses the
 container again the supervisor stands in line for the same GPUs: the programs there know no others.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from launcher.errors import LaunchError
-from launcher.journal.events import GpusAway
+from launcher.journal.events import GpusAway, Waiting
 from launcher.journal.run_journal import Journal
 from launcher.plan.launch_plan import LaunchPlan
 from launcher.run.gpus.gpu_queue import Line, in_line
-from runtime.container.gpu_nodes import hear_of_gpus, reopen
+from runtime.container.handshake import receive, send
 from runtime.container.lifecycle import Container
+from runtime.errors import RuntimeFailure
 from runtime.light_dataclasses import dataclass, field
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ class ReturnedGpus:
 
     def take_in(self) -> None:
         """Hear init."""
-        state = hear_of_gpus(self.container.control)
-        if state is None:
+        message = receive(self.container.control)
+        if message is None:
             self.fd = -1
         else:
-            self._hear(state)
+            self._hear(message[0]["gpus"])
 
     def next_look_s(self) -> float | None:
         """Seconds until `look` has to be called; None: nothing is waited for."""
@@ -68,37 +69,46 @@ class ReturnedGpus:
         if not self._is_wanted or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + _LOOK_S
+        try:
+            self._look()
+        except (LaunchError, RuntimeFailure) as error:  # one of them is lost, the driver hangs, the disk is full: that may pass
+            self._say(error.message)
+
+    def _look(self) -> None:
         leased = self.journal.read().leased
         assert leased is not None
-        try:
-            if self._line is None:
-                line = in_line(self.plan, self.container.container_id, only=frozenset(leased.gpus))
-                self._line = self._in_line.enter_context(line)
-            else:
-                self._line.ask_the_driver()
-            found = self._line.look()
-        except LaunchError as error:  # one of them is lost: it may be repaired
-            self._say(error.message)
-            return
+        if self._line is None:
+            line = in_line(self.plan, self.container.container_id, only=frozenset(leased.gpus))
+            self._line = self._in_line.enter_context(line)
+        else:
+            self._line.ask_the_driver()
+        found = self._line.look()
         if found is None:
-            place, of, text = self._line.stands
-            self._say(f"place {place} of {of} in line for {text}")
+            self._say(Waiting(*self._line.stands).words)
             return
         self.held.lease = found.lease
-        self.journal.append(leased)
+        try:
+            self.journal.append(leased)
+        except LaunchError:
+            self.held.give_back()
+            raise
         self.watch.is_away = False
-        reopen(self.container.control, found.lease.fds)
+        send(self.container.control, {"gpus": True}, found.lease.fds)
         self._line, self._is_wanted = None, False
         self._in_line.close()
 
     def _hear(self, state: str) -> None:
         self.held.give_back()
         self.watch.is_away = True
-        if self.journal.read().gpus_away is None:
-            self.journal.append(GpusAway())
         self._is_wanted = state == "wanted"
+        if self.journal.read().gpus_away is None:
+            self._note(GpusAway())
 
     def _say(self, wait: str) -> None:
         away = self.journal.read().gpus_away
         if away is None or away.wait != wait:
-            self.journal.append(GpusAway(wait))
+            self._note(GpusAway(wait))
+
+    def _note(self, event: GpusAway) -> None:
+        with suppress(LaunchError):  # a full disk: no note is worth the container
+            self.journal.append(event)

@@ -159,7 +159,7 @@ def record_of(run_dir: RunDir, state: RunState) -> RunRecord | None:
         overrides=created.overrides,
         command=created.command,
         argv=created.argv,
-        gpus=state.gpus,
+        gpus=() if alive and state.gpus_away is not None else state.gpus,
         ports=state.ports,
         host=state.host,
         job=state.last_job,

@@ -1,9 +1,7 @@
 """The nodes of a container's GPUs, closed to everybody in it while nobody uses it, and opened again (`dev.gpu_idle`).
 
-Init closes them by itself, and says so; who follows the container leases them again, and has init open them.
-
 The mount of a node gets or loses `nodev`, with which open(2) says EACCES (mount_setattr(2)). Nothing is unmounted or made, and
-who has a node open keeps it. That needs CAP_SYS_ADMIN in the container's user namespace, which nobody inside has.
+who has a node open keeps it. That needs CAP_SYS_ADMIN in the container's user namespace, which init has and nobody else inside.
 """
 
 from __future__ import annotations
@@ -11,11 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-import socket
 from collections.abc import Iterable, Sequence
 
-from runtime.container.handshake import receive, send
-from runtime.container.staying import Stay
 from runtime.kernel import libc, mounts
 
 _OF_A_GPU = re.compile(r"/dev/(nvidia\d+|nvidia-caps/.+|dri/.+)")
@@ -36,17 +31,6 @@ class GpuNodes:
         self.state = "held"
         """`held`, `given back`, or `wanted`: given back, and somebody uses the container again."""
 
-    def change(self, stay: Stay, *, looked: bool) -> bool:
-        """Close them when nobody has used the container for too long, and want them again when somebody does. Whether `state` is
-        another now."""
-        if looked and self.state == "held" and stay.is_unused and self.close():
-            stay.has_gpus = False
-        elif self.state == "given back" and not stay.is_unused:
-            self.state = "wanted"
-        else:
-            return False
-        return True
-
     def close(self) -> bool:
         """Close them and give up the lease. False when somebody has one open, or moved one away: then nothing has changed."""
         try:
@@ -65,14 +49,12 @@ class GpuNodes:
         self._lease, self.state = (), "given back"
         return True
 
-    def open(self, lease: Sequence[int], stay: Stay) -> None:
+    def open(self, lease: Sequence[int]) -> None:
         """Open them: *lease* holds their GPUs again."""
         for fd in self._lease:
             os.close(fd)
         self._lease, self.state = tuple(lease), "held"
         self._set_attributes(clear=mounts.ATTR_NODEV)
-        stay.has_gpus = True
-        stay.use()
 
     def _set_attributes(self, attributes: int = 0, *, clear: int = 0) -> None:
         for node in self._nodes:
@@ -81,17 +63,6 @@ class GpuNodes:
             except OSError:
                 if not clear:
                     raise  # else it was moved away by root inside, whose affair that is
-
-
-def hear_of_gpus(control: socket.socket) -> str | None:
-    """The new `GpuNodes.state`, from an init that says something at *control*; None at its end."""
-    message = receive(control)
-    return None if message is None else message[0].get("gpus")
-
-
-def reopen(control: socket.socket, lease: Sequence[int]) -> None:
-    """Have init open the nodes: the GPUs are leased again, by *lease*."""
-    send(control, {"gpus": True}, tuple(lease))
 
 
 def _is_open(node: str) -> bool:
