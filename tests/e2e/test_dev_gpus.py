@@ -66,8 +66,11 @@ def one_who_comes(launch: Launch, container: str, waits: str) -> Iterator[tuple[
         told.open("w") as stderr,
         subprocess.Popen(argv, env=launch.env(), cwd=launch.project, stdout=subprocess.PIPE, stderr=stderr, text=True) as comes,
     ):
-        eventually(lambda: waits in told.read_text(), told.read_text)
-        yield comes, told
+        try:
+            eventually(lambda: waits in told.read_text(), told.read_text)
+            yield comes, told
+        finally:
+            comes.kill()
 
 
 def another_on_its_gpu(launch: Launch) -> str:
@@ -114,14 +117,15 @@ def test_a_program_inside_cannot_open_what_was_given_back(mine: Launch, box: Gpu
 @pytest.mark.requires("root")  # who makes nodes that open
 def test_an_open_gpu_is_kept(mine: Launch, box: GpuBox) -> None:
     container = begin(mine, "1s")
-    with subprocess.Popen(
-        mine.argv("exec", container, "--", "python3", "-c", HOLD), env=mine.env(), cwd=mine.project, stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdout is not None
-        assert b"open\n" == holder.stdout.readline()
-        mine("exec", container, "--", "sleep", "6")  # as long as several looks take
-        assert not is_away(mine, container)
-        holder.terminate()
+    argv = mine.argv("exec", container, "--", "python3", "-c", HOLD)
+    with subprocess.Popen(argv, env=mine.env(), cwd=mine.project, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert b"open\n" == holder.stdout.readline()
+            mine("exec", container, "--", "sleep", "6")  # as long as several looks take
+            assert not is_away(mine, container)
+        finally:
+            holder.terminate()
     eventually(lambda: is_away(mine, container))
 
 
